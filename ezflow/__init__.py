@@ -1,0 +1,69 @@
+"""ezflow: the process pool that you do not have to fight.
+
+The public names are loaded on first use, so that a worker which imports one
+engine module does not pay for the whole library.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0.dev0"
+
+if TYPE_CHECKING:
+    from .errors import CallInterrupted as CallInterrupted
+    from .errors import CallTimeout as CallTimeout
+    from .errors import EzflowError as EzflowError
+    from .errors import PicklingError as PicklingError
+    from .errors import PoolBroken as PoolBroken
+    from .errors import RemoteError as RemoteError
+    from .errors import UnpicklingError as UnpicklingError
+    from .errors import WorkerDied as WorkerDied
+    from .errors import WrongProcess as WrongProcess
+    from .executor import ProcessPoolExecutor as ProcessPoolExecutor
+    from .future import Future as Future
+
+_HOME = {
+    "CallInterrupted": "errors",
+    "CallTimeout": "errors",
+    "EzflowError": "errors",
+    "Future": "future",
+    "PicklingError": "errors",
+    "PoolBroken": "errors",
+    "ProcessPoolExecutor": "executor",
+    "RemoteError": "errors",
+    "UnpicklingError": "errors",
+    "WorkerDied": "errors",
+    "WrongProcess": "errors",
+}
+
+__all__ = [  # written out, because type checkers read it
+    "CallInterrupted",
+    "CallTimeout",
+    "EzflowError",
+    "Future",
+    "PicklingError",
+    "PoolBroken",
+    "ProcessPoolExecutor",
+    "RemoteError",
+    "UnpicklingError",
+    "WorkerDied",
+    "WrongProcess",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import the module that defines a public name (PEP 562)."""
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f".{home}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted({*globals(), *__all__})
