@@ -1,0 +1,203 @@
+"""One short session for each thing that CI does; `nox` alone does what CI does.
+
+Code under test is the installed wheel. Sessions that run it work in a copy of the repository without
+the package (`leave_sources`), so that neither they nor any child can import the source tree by accident.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent
+PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+ALL_PYTHONS = nox.project.python_versions(PYPROJECT)
+HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+# The whole test-suite runs on the Python that runs nox, all others skip the tests marked `slow`.
+# `stress` never runs here. Make this list longer if CI has the time (limit: 15 minutes on 2 cores).
+FULL_TESTS = [HERE]
+
+
+def find_pythons() -> list[str]:
+    """List the supported Pythons of this machine, the one that runs nox always among them.
+
+    pyenv and uv keep Pythons off the PATH, or leave a shim there that only says so. What works goes
+    by a link into `.nox/pythons`, which is put first on the PATH for nox to look in.
+    """
+    links = ROOT / ".nox" / "pythons"
+    links.mkdir(parents=True, exist_ok=True)
+    home, found = os.path.expanduser("~"), []
+    for version in ALL_PYTHONS:
+        name = f"python{version}"
+        patterns = (
+            f"{os.environ.get('PYENV_ROOT', home + '/.pyenv')}/versions/{version}.*/bin/{name}",
+            f"{home}/.local/share/uv/python/*/bin/{name}",
+        )
+        candidates = [sys.executable] if version == HERE else []
+        candidates += [f"{folder}/{name}" for folder in os.get_exec_path()]
+        candidates += [path for pattern in patterns for path in sorted(glob.glob(pattern), reverse=True)]
+        for candidate in candidates:
+            if Path(candidate).parent != links and _is_python(candidate, version):
+                (links / name).unlink(missing_ok=True)
+                (links / name).symlink_to(os.path.realpath(candidate))  # behind a virtual environment, too
+                found.append(version)
+                break
+    os.environ["PATH"] = f"{links}{os.pathsep}{os.environ['PATH']}"
+    return found
+
+
+def _is_python(path: str, version: str) -> bool:
+    """Tell whether a path is a CPython of that version that starts."""
+    if not os.access(path, os.X_OK):
+        return False
+    code = "import sys; print('%d.%d' % sys.version_info[:2], sys.implementation.name)"
+    try:
+        found = subprocess.run([path, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return found.stdout.split() == [version, "cpython"]
+
+
+PYTHONS = find_pythons()
+
+nox.needs_version = ">=2024.10.9"
+nox.options.sessions = ["lint", "types", "docs", "tests", "conformance", "demo"]
+nox.options.reuse_venv = "yes"
+nox.options.error_on_missing_interpreters = True  # PYTHONS holds only what was found
+
+
+_built: list[str] = []  # the wheel, once it is built
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Install dependency groups and the wheel of this checkout, which is built once per run of nox."""
+    if not _built:
+        wheels = ROOT / ".nox" / "wheel"
+        shutil.rmtree(wheels, ignore_errors=True)
+        session.run(
+            "python", "-m", "pip", "wheel", "--quiet", "--no-deps", f"--wheel-dir={wheels}", str(ROOT)
+        )
+        _built.append(str(next(wheels.glob("*.whl"))))
+    requirements = [one for group in groups for one in nox.project.dependency_groups(PYPROJECT, group)]
+    session.install(*PYPROJECT["project"]["dependencies"], *requirements)
+    session.install("--force-reinstall", "--no-deps", *_built)  # the same version may hold other code
+
+
+def leave_sources(session: nox.Session) -> None:
+    """Go to a copy of the checkout that lacks the package, in the session's temporary folder."""
+    folder = Path(session.create_tmp()) / "checkout"
+    shutil.rmtree(folder, ignore_errors=True)
+    for name in ("tests", "docs", "examples"):
+        shutil.copytree(
+            ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "_build", "generated")
+        )
+    for name in ("pyproject.toml", "README.md", "CHANGELOG.md", "noxfile.py"):
+        shutil.copy(ROOT / name, folder / name)
+    session.chdir(folder)
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Test-suite on one Python; for all start methods, in random order. Arguments go to pytest."""
+    install(session, "tests")
+    leave_sources(session)
+    skipped = "not stress" if session.python in FULL_TESTS else "not stress and not slow"
+    session.run("pytest", "-n", "auto", "--dist", "worksteal", "-m", skipped, *session.posargs)
+
+
+@nox.session
+def minimal(session: nox.Session) -> None:
+    """Fast tests with the oldest versions that the package says it works with."""
+    install(session, "tests")
+    oldest = [one.replace(">=", "==") for one in PYPROJECT["project"]["dependencies"]]
+    session.install(*oldest)
+    leave_sources(session)
+    session.run("pytest", "-n", "auto", "-m", "not stress and not slow", *session.posargs)
+
+
+@nox.session
+def stress(session: nox.Session) -> None:
+    """Races and torture, many times. Takes long; not part of CI."""
+    install(session, "tests")
+    leave_sources(session)
+    session.run(
+        "pytest", "-m", "stress", "--timeout=3600", "-o", "faulthandler_timeout=3700", *session.posargs
+    )
+
+
+@nox.session(python=PYTHONS)
+def conformance(session: nox.Session) -> None:
+    """CPython's own process-pool tests on our class, under every start method."""
+    install(session, "tests")
+    leave_sources(session)
+    session.run("python", "-m", "tests.conformance", *session.posargs)
+
+
+@nox.session
+def clients(session: nox.Session) -> None:
+    """Third-party users of an executor on our class."""
+    install(session, "clients")
+    leave_sources(session)
+    session.run("pytest", "-n", "auto", "tests/clients", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, docstrings, direction of imports."""
+    install(session, "lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports", "--no-cache")
+    session.run("numpydoc", "lint", *map(str, sorted(ROOT.glob("ezflow/**/*.py"))))
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy, pyright, and how much of the public interface has types."""
+    install(session, "types")
+    session.run("mypy", *session.posargs)
+    session.run("pyright")
+    session.run("python", "tests/typing/verify.py", "ezflow")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation; a warning is an error."""
+    install(session, "docs")
+    out = ROOT / "docs" / "_build"
+    shutil.rmtree(out, ignore_errors=True)
+    session.run("sphinx-build", "-q", "-W", "--keep-going", "-n", "-b", "html", "docs", str(out / "html"))
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Main job on a small folder. Arguments go to `python -m ezflow`."""
+    install(session)
+    leave_sources(session)
+    session.run("python", "-m", "ezflow", *(session.posargs or ["tests"]))
+    session.run("python", "-m", "ezflow", "doctor")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Benchmarks against other pools, one table. Arguments go to the benchmark."""
+    install(session, "bench")
+    leave_sources(session)
+    session.run("python", "-m", "tests.bench", *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Coverage of the test-suite, children included."""
+    install(session, "coverage")
+    leave_sources(session)
+    session.run("coverage", "run", "-m", "pytest", "-m", "not stress", *session.posargs)
+    session.run("coverage", "combine")
+    session.run("coverage", "report")
