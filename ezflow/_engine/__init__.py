@@ -1,0 +1,1 @@
+"""How calls reach worker processes and come back: machine, dispatcher, worker, child processes."""

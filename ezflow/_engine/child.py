@@ -1,0 +1,284 @@
+"""Start, watch and end the OS processes that run workers, for the start methods fork, forkserver and spawn.
+
+::
+
+    Starter (one per pool) ── start() ──▶ Child (one per worker, in the parent)
+                                          sock ═══════════════ WorkerEnds.sock
+                                          token_write ───────▶ WorkerEnds.token_read ◀── token_read (a copy)
+                                          control_write ─────▶ WorkerEnds.control_read
+                                          (lifeline) ────────▶ WorkerEnds.lifeline
+
+Who may call what: `prepare` in the thread that submits first, before any thread of ours exists; `start` in any
+thread, it blocks until the process exists; a `Child` is owned by one thread, except `signal_group` and `kill`, which any thread
+may call.  Everything is all-or-nothing: a start that fails leaves no descriptor and no process.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing import process as mp_process
+from multiprocessing import reduction, util
+from multiprocessing.context import BaseContext
+from signal import SIGKILL
+from typing import TYPE_CHECKING, Any
+
+from . import descriptors
+from .descriptors import Descriptor
+from .process import EXIT_CODE_SECONDS, ForkProcess, ForkServerProcess, SpawnProcess, WorkerEnds, WorkerProcess
+
+if TYPE_CHECKING:
+    from .template import Template
+
+__all__ = ["Child", "Starter", "WorkerEnds"]
+
+# Chosen: room for this many bytes on the way to a worker before the dispatcher has to wait for it.  The system lowers
+# it to its own limit (Linux: net.core.wmem_max, 208 KiB unless raised).
+_SOCKET_BUFFER_NBYTES = 1 << 20
+
+# Descriptors open at the worst moment of a start: 5 channel pairs, status pipe, pidfd, exec's error pipe, the tracker's.
+_DESCRIPTORS_PER_START = 20
+
+
+class Starter:
+    """Makes the workers of one pool.
+
+    Parameters
+    ----------
+    context : multiprocessing context or None
+        Gives the start method.  None: forkserver where there is one, otherwise spawn.
+    main : callable
+        Importable function that the worker runs: ``main(ends, config, inherited)``.  Its return ends the worker.
+    pack : callable
+        Called in `start`, while the process object is pickled: what it returns reaches `main` as `config`.  For
+        forkserver and spawn, locks, queues and connections may be pickled in it.
+    fork_args : object
+        Reaches `main` as `inherited` under fork, in memory and never pickled; otherwise `main` gets None.
+    preload : sequence of str
+        Modules the fork server imports once, instead of each worker.  A module that cannot be imported is left out.
+    environ_defaults : mapping of str to str
+        Environment variables for the workers, unless the user has set them.
+    """
+
+    def __init__(
+        self,
+        context: BaseContext | None,
+        main: Callable[[WorkerEnds, bytes, Any], None],
+        pack: Callable[[], bytes],
+        fork_args: object = None,
+        *,
+        preload: Sequence[str] = (),
+        environ_defaults: Mapping[str, str] | None = None,
+    ) -> None:
+        if sys.platform == "win32":
+            raise NotImplementedError(
+                "ezflow cannot start workers on Windows yet: it needs pipes that can be polled, signals and process "
+                "groups. Use concurrent.futures.ProcessPoolExecutor there, or run ezflow under WSL."
+            )
+        self.method: str = _default_method() if context is None else context.get_start_method()
+        self._main = main
+        self._pack = pack
+        self._fork_args = fork_args
+        self._preload = tuple(preload)
+        self._environ_defaults = dict(environ_defaults or {})
+        self._pid = os.getpid()
+        self._template: Template | None = None
+        self._is_closed = False
+
+    def prepare(self) -> None:
+        """For fork: fork the template, from which all workers descend.  Otherwise nothing.  Safe to repeat.
+
+        Memory, modules and globals of this process reach workers as they are now.
+        """
+        if self.method == "fork" and self._template is None and not self._is_closed:
+            from .template import fork_template
+
+            self._template = fork_template(self._fork_args)
+
+    def start(self) -> Child:
+        """Start one process; return when it exists, which is before it is ready.
+
+        Raises
+        ------
+        OSError
+            The system has no room for another process or descriptor, or the process could not be executed.
+        TemplateGone
+            (a `ChildProcessError`) The template was killed, so under fork no worker can be started any more.
+        """
+        if self._is_closed:
+            raise RuntimeError("this starter is closed")
+        if os.getpid() != self._pid:
+            raise RuntimeError("a forked child cannot start workers for its parent's pool")
+        descriptors.require(_DESCRIPTORS_PER_START)
+        if self.method == "spawn":
+            return self._start(SpawnProcess, None)
+        if self.method == "fork":
+            self.prepare()
+            return self._start(ForkProcess, self._template)
+        from . import template
+
+        try:
+            return self._start(ForkServerProcess, template.shared_template(self._preload))
+        except template.TemplateGone:  # killed between the look and the request: once more
+            return self._start(ForkServerProcess, template.shared_template(self._preload))
+
+    def close(self) -> None:
+        """End the template of a fork pool; living workers go on, their exit codes become unknown.  Idempotent."""
+        self._is_closed = True
+        template, self._template = self._template, None
+        if template is not None and os.getpid() == self._pid:
+            template.close()
+
+    def _start(self, kind: type[WorkerProcess], template: Template | None) -> Child:
+        ends = _ParentEnds()
+        try:
+            fds = ends.open()
+            process = kind(self._main, self._pack, fds, self._environ_defaults, template)
+            process.start()
+        except BaseException:
+            ends.close()
+            raise
+        finally:
+            ends.close_workers_side()
+        return Child(process, ends)
+
+
+class Child:
+    """The parent's handle of one worker process.
+
+    Attributes
+    ----------
+    pid : int
+    sock : socket.socket
+        Non-blocking stream socket to the worker.
+    token_write, token_read : int
+        Write end of the claims pipe, and a copy of its read end; all ends of it are non-blocking, the worker's too.
+    control_write : int
+        Write end of the interrupt pipe, non-blocking.
+    pidfd : int or None
+        Linux only.
+    sentinel : int
+        Becomes readable when the process has ended: the pidfd where there is one.  Always wait for this one.
+    process : multiprocessing process
+        `name`, `pid`, `is_alive`, `join`, `terminate`, `kill`, `exitcode`, `sentinel`.
+    """
+
+    def __init__(self, process: WorkerProcess, ends: _ParentEnds) -> None:
+        self._ends = ends
+        self._popen = process._popen
+        self._is_closed = False
+        self.process = process
+        self.pid: int = self._popen.pid
+        self.sock: socket.socket = ends.sock
+        self.token_write: int = ends.token_write.fd
+        self.token_read: int = ends.token_read.fd
+        self.control_write: int = ends.control_write.fd
+        self.pidfd: int | None = None if self._popen.pidfd is None else self._popen.pidfd.fd
+        self.sentinel: int = self._popen.sentinel
+        # multiprocessing joins its children at exit, and would wait for a worker nobody ended.
+        self._at_exit = util.Finalize(self, _kill_at_exit, (self._popen,), exitpriority=100)
+
+    def __repr__(self) -> str:
+        return f"<Child pid {self.pid}, {type(self.process).__name__}>"
+
+    def is_dead(self) -> bool:
+        """Tell whether the process has ended; never blocks."""
+        return self._popen.is_dead()
+
+    def exit_code(self) -> int | None:
+        """Return the exit code, negative for a signal; None while it runs, or when nobody can tell any more.
+
+        Blocks only between the death and the template's word about it, and then for 0.5 s at most.
+        """
+        try:
+            return self._popen.exit_code(EXIT_CODE_SECONDS)
+        except OSError:
+            return None
+
+    def signal(self, signum: int) -> None:
+        """Send a signal to the worker alone; never to anybody else."""
+        self._popen.send_signal(signum)
+
+    def signal(self, signum: int) -> None:
+        """Send a signal to the worker process alone; nothing happens if it has ended."""
+        self._popen.send_signal(signum)
+
+    def signal_group(self, signum: int) -> None:
+        """Send a signal to the worker and to all it has started; never to anybody else."""
+        self._popen.send_signal_to_group(signum)
+
+    def kill(self) -> None:
+        """Kill the worker's whole process group."""
+        self._popen.send_signal_to_group(SIGKILL)
+
+    def close(self) -> None:
+        """Close every descriptor and reap the process; a worker that still lives is killed.  Idempotent."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._at_exit.cancel()
+        if not self._popen.is_dead():
+            self.kill()
+            self._popen.wait(EXIT_CODE_SECONDS)
+        self._ends.close()
+        self.token_write = self.token_read = self.control_write = -1
+        self.exit_code()
+        self._popen.close()
+        if self._popen.returncode is not None:
+            mp_process._children.discard(self.process)  # type: ignore[attr-defined]
+        # else: it stays in multiprocessing's list, and is reaped by the next call that looks there
+
+
+class _ParentEnds:
+    """The channels of one worker: the parent's ends, and until it is started the worker's ends as well."""
+
+    def __init__(self) -> None:
+        self._workers: list[Descriptor | socket.socket] = []
+        self._ours: list[Descriptor | socket.socket] = []
+
+    def open(self) -> tuple[int, int, int]:
+        """Open everything; return the worker's socket, token read end and control read end."""
+        self.sock, theirs = descriptors.socketpair()
+        self._ours.append(self.sock)
+        self._workers.append(theirs)
+        for sock in (self.sock, theirs):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER_NBYTES)
+        self.sock.setblocking(False)
+        token_read, self.token_write = descriptors.pipe()
+        self._ours.append(self.token_write)
+        self._workers.append(token_read)
+        self.token_read = descriptors.duplicate(token_read.fd)
+        self._ours.append(self.token_read)
+        control_read, self.control_write = descriptors.pipe()
+        self._ours.append(self.control_write)
+        self._workers.append(control_read)
+        # One description stands behind both copies of the read end, so the worker's is non-blocking as well.
+        for end in (self.token_write, self.token_read, self.control_write):
+            os.set_blocking(end.fd, False)
+        return theirs.fileno(), token_read.fd, control_read.fd
+
+    def close_workers_side(self) -> None:
+        _close(self._workers)
+
+    def close(self) -> None:
+        _close(self._ours)
+
+
+def _close(ends: list[Descriptor | socket.socket]) -> None:
+    while ends:
+        end = ends.pop()
+        if isinstance(end, socket.socket):
+            descriptors.close_socket(end)
+        else:
+            end.close()
+
+
+def _kill_at_exit(popen: Any) -> None:
+    popen.send_signal_to_group(SIGKILL)
+
+
+def _default_method() -> str:
+    return "forkserver" if reduction.HAVE_SEND_HANDLE else "spawn"  # type: ignore[attr-defined]

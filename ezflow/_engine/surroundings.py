@@ -1,0 +1,217 @@
+"""What a worker sees of the world around it: the parent's, as of the moment the worker was started.
+
+A fork server froze its own surroundings long ago, so the environment, the warning filters and the umask travel with
+every start.  ``sys.path``, ``sys.argv`` and the working directory travel in multiprocessing's preparation data.
+
+The second half makes a process a worker: a session of its own, no terminal, plain signal handlers.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_Filter = tuple[str, "_Pattern", tuple[str, str], "_Pattern", int]
+_Pattern = tuple[str, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What is taken along from the parent to a worker; plain values only."""
+
+    environ: dict[str, str]
+    filters: list[_Filter]
+    umask: int | None
+
+    @classmethod
+    def capture(cls, environ_defaults: Mapping[str, str]) -> Surroundings:
+        """Describe this process; `environ_defaults` fills in variables that the user has not set."""
+        return cls({**environ_defaults, **os.environ}, _describe_filters(), _umask())
+
+    def apply(self) -> None:
+        """Make this process look like the described one."""
+        self._apply_environ()
+        if self.umask is not None:
+            os.umask(self.umask)
+        if self.filters != _describe_filters():  # compiling patterns is dear, and most often they are equal
+            warnings.filters[:] = [_rebuild_filter(f) for f in self.filters]  # type: ignore[index]
+            warnings._filters_mutated()  # type: ignore[attr-defined]  # drops what has been decided before
+        reseed()
+
+    def _apply_environ(self) -> None:
+        zone = os.environ.get("TZ")
+        for name in os.environ.keys() - self.environ.keys():
+            del os.environ[name]
+        for name, value in self.environ.items():
+            if os.environ.get(name) != value:
+                os.environ[name] = value
+        if os.environ.get("TZ") != zone:
+            time.tzset()
+
+
+def preparation_data(name: str) -> dict[str, Any]:
+    """Return what `multiprocessing.spawn.prepare` needs, without anything that would run the user's `__main__`.
+
+    Unlike the standard function it leaves ``''`` in `sys.path` as it is (the working directory is the parent's),
+    works in a deleted directory, and does not fix the program's default start method as a side effect.
+    """
+    import multiprocessing
+    from multiprocessing import process, spawn, util
+
+    spawn._check_not_importing_main()  # type: ignore[attr-defined]  # an unguarded pool in a child of the user's
+    data: dict[str, Any] = {
+        "name": name,
+        "authkey": process.current_process().authkey,
+        "log_to_stderr": util._log_to_stderr,  # type: ignore[attr-defined]
+        "sys_path": list(sys.path),
+        "orig_dir": process.ORIGINAL_DIR,  # type: ignore[attr-defined]
+    }
+    if util._logger is not None:  # type: ignore[attr-defined]
+        data["log_level"] = util._logger.getEffectiveLevel()  # type: ignore[attr-defined]
+    if hasattr(sys, "argv"):
+        data["sys_argv"] = list(sys.argv)
+    method = multiprocessing.get_start_method(allow_none=True)
+    if method is not None:
+        data["start_method"] = method
+    try:
+        data["dir"] = os.getcwd()
+        os.stat(data["dir"])
+    except OSError:  # deleted; the worker stays where it is
+        data.pop("dir", None)
+    return data
+
+
+# --- warning filters ---------------------------------------------------------------------------------------------
+
+
+class _ByName(type):
+    """A warning category that is known by its name only, so that no module is imported to restore a filter."""
+
+    def __subclasscheck__(cls, other: type) -> bool:
+        wanted = (cls.__module__, cls.__qualname__)
+        return any((c.__module__, c.__qualname__) == wanted for c in other.__mro__)
+
+
+def _describe_filters() -> list[_Filter]:
+    described: list[_Filter] = []
+    for action, message, category, module, line in list(warnings.filters):
+        described.append(
+            (action, _describe_pattern(message), (category.__module__, category.__qualname__),
+             _describe_pattern(module), line)
+        )  # fmt: skip
+    return described
+
+
+def _describe_pattern(pattern: Any) -> _Pattern:
+    """Filters made by the interpreter itself hold plain strings, all others compiled patterns."""
+    if pattern is None:
+        return None
+    if isinstance(pattern, str):
+        return (pattern, -1)
+    return (pattern.pattern, pattern.flags)
+
+
+def _rebuild_filter(described: _Filter) -> tuple[str, Any, Any, Any, int]:
+    action, message, (module_name, qualname), module, line = described
+    category: Any = sys.modules.get(module_name)
+    for part in qualname.split("."):
+        category = getattr(category, part, None)
+    if not isinstance(category, type):
+        name = qualname.rpartition(".")[2]
+        category = _ByName(name, (Warning,), {"__module__": module_name, "__qualname__": qualname})
+    return action, _rebuild_pattern(message), category, _rebuild_pattern(module), line
+
+
+def _rebuild_pattern(described: _Pattern) -> Any:
+    if described is None:
+        return None
+    pattern, flags = described
+    return pattern if flags == -1 else re.compile(pattern, flags)
+
+
+# --- small things ------------------------------------------------------------------------------------------------
+
+
+def _umask() -> int | None:
+    """Read the umask; `os.umask` could only read it by changing it for all threads, so not outside Linux."""
+    try:
+        with open("/proc/self/status", "rb") as status:
+            for row in status:
+                if row.startswith(b"Umask:"):
+                    return int(row.split()[1], 8)
+    except (OSError, ValueError):
+        pass
+    return None
+
+
+def reseed() -> None:
+    """Give this process random streams of its own: Python's, and NumPy's legacy one if it is already imported.
+
+    Python reseeds `random` in a forked child, NumPy does not.  A module imported later seeds itself.
+    """
+    if (random := sys.modules.get("random")) is not None:
+        random.seed()
+    if (numpy_random := sys.modules.get("numpy.random")) is not None:
+        numpy_random.seed()
+
+
+# --- being a worker ----------------------------------------------------------------------------------------------
+
+_is_worker = False
+
+
+def is_worker_process() -> bool:
+    """Tell whether this very process was started as a worker; False in anything forked from one."""
+    return _is_worker
+
+
+def isolate() -> None:
+    """Cut this process off from the parent's terminal, session and signal handling.
+
+    SIGINT gets Python's own handler, as in any Python program: `_thread.interrupt_main`, `asyncio.run` and calls
+    that send it to themselves then behave as usual.  (Ignoring it would be inherited by every program a call
+    starts.)  Terminal Ctrl-C does not arrive, because the session has no terminal.  SIGTERM kills.
+    """
+    global _is_worker
+    try:
+        os.setsid()
+    except PermissionError:
+        pass  # already the leader of a session
+    null = os.open(os.devnull, os.O_RDONLY)
+    if null != 0:  # a group member that reads from a terminal would stop the whole group for ever
+        os.dup2(null, 0)
+        os.close(null)
+    else:
+        os.set_inheritable(0, True)
+    reset_signals()
+    _is_worker = True
+
+
+def reset_signals() -> None:
+    """Install default handlers, no wake-up descriptor and an empty signal mask."""
+    signal.set_wakeup_fd(-1)
+    default = (signal.SIG_DFL, signal.SIG_IGN, None)
+    for number in signal.valid_signals():
+        if signal.getsignal(number) not in default:  # the user's Python function, inherited by fork
+            signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # A Ctrl-C that came while SIGINT was blocked is pending: ignoring it drops it, the rest of the mask may go.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _after_fork_in_child() -> None:
+    global _is_worker
+    _is_worker = False
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
