@@ -1,0 +1,618 @@
+"""What ezflow raises, and the wording of each message.
+
+.. code-block:: text
+
+    Exception
+    └─ EzflowError
+       ├─ WorkerDied            (+ BrokenProcessPool)       the process ended under one call; the pool goes on
+       ├─ PoolBroken            (+ BrokenProcessPool)       the pool cannot start workers any more
+       ├─ CallTimeout           (+ TimeoutError)            the call ran longer than its limit
+       ├─ PicklingError         (+ pickle.PicklingError)    something could not be sent
+       │  ├─ PicklingTypeError       (+ TypeError)          … and pickle's own error was a TypeError
+       │  └─ PicklingAttributeError  (+ AttributeError)     … and pickle's own error was an AttributeError
+       ├─ UnpicklingError       (+ BrokenProcessPool, pickle.UnpicklingError)
+       │                                                    something arrived and could not be rebuilt
+       ├─ RemoteError           (+ bases of the original)   stands in for an exception that could not be rebuilt
+       └─ WrongProcess          (+ RuntimeError)            a process used a pool that is not its own
+
+    KeyboardInterrupt
+    └─ CallInterrupted                                      raised inside a worker to stop a call
+
+Each class also derives from the standard one that it replaces, so old
+``except`` lines still match.  A cancelled call raises
+`concurrent.futures.CancelledError`, as in the standard library.
+
+The functions at the end build the messages.  All wording is here and nowhere
+else, so it can be read and tested together.  A message says what failed, why,
+and what to do.
+
+Workers do not import this module: `BrokenProcessPool` would cost each of them
+10 to 16 ms.  A worker sends facts, the parent words them.
+"""
+
+# ruff: noqa: N818  # the names say what happened, as BrokenProcessPool and KeyboardInterrupt do
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal as _signal
+from concurrent.futures.process import BrokenProcessPool
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+
+from ._interrupt import CallInterrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = [
+    "CallInterrupted",
+    "CallTimeout",
+    "EzflowError",
+    "PicklingAttributeError",
+    "PicklingError",
+    "PicklingTypeError",
+    "PoolBroken",
+    "RemoteError",
+    "UnpicklingError",
+    "WorkerDied",
+    "WrongProcess",
+]
+
+Direction: TypeAlias = Literal["argument", "function", "result", "exception", "initializer"]
+"""What was on its way when pickling or unpickling failed."""
+
+
+_E = TypeVar("_E", bound=BaseException)
+
+_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class made by a class statement or PyErr_NewException
+
+
+def blank(cls: type[_E], group: tuple[str, tuple[BaseException, ...]] | None = None) -> _E:
+    """Make an exception without running any code of its class; the caller sets its state.
+
+    `group` holds message and members of an exception group, which has to have
+    them from the start.
+    """
+    for base in type.__getattribute__(cls, "__mro__"):
+        if base.__flags__ & _HEAP_TYPE or "__new__" not in vars(base):
+            continue
+        make = vars(base)["__new__"]
+        try:
+            made: _E = make(cls, *group) if group and base is BaseExceptionGroup else make(cls)
+        except TypeError:  # not the base that decides about the memory layout; a later one does
+            continue
+        return made
+    raise TypeError(f"{cls!r} has no base class that can make a blank instance")
+
+
+class EzflowError(Exception):
+    """Base class of all errors that ezflow raises itself.
+
+    An error of your own function keeps its type and does not derive from this.
+
+    Notes
+    -----
+    Every error of this tree pickles and copies with its attributes, notes and
+    ``__cause__``.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The state travels as the third member: pickle then knows the object, so a cycle of causes ends.
+        state = {
+            "args": self.args,
+            "attributes": dict(self.__dict__),
+            "cause": self.__cause__,
+            "suppress": self.__suppress_context__,
+        }
+        return blank, (type(self),), state
+
+    def __setstate__(self, state: dict[str, Any] | None) -> None:
+        if state is None:
+            return
+        self.args = state["args"]
+        self.__dict__.update(state["attributes"])
+        self.__cause__ = state["cause"]
+        self.__suppress_context__ = state["suppress"]
+
+
+class WorkerDied(EzflowError, BrokenProcessPool):
+    """The worker process ended while it ran this call.
+
+    Only this call fails; calls queued behind it run elsewhere and the pool goes
+    on.  The call had started, so it may have done part of its work.
+
+    Parameters
+    ----------
+    message : str
+        What happened and what to do.
+    pid : int, optional
+        Process id of the worker.
+    exitcode : int, optional
+        Exit code; negative is the number of a signal, as in `multiprocessing`.
+        None if it could not be had.
+    call : str, optional
+        Label of the call that was running.
+
+    Attributes
+    ----------
+    pid : int or None
+        Process id of the worker.
+    exitcode : int or None
+        Exit code; negative is the number of a signal.
+    signal : str or None
+        Name of the signal that ended the worker, such as ``"SIGKILL"``.
+    call : str or None
+        Label of the call that was running.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        pid: int | None = None,
+        exitcode: int | None = None,
+        call: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.pid = pid
+        self.exitcode = exitcode
+        self.signal = _signal_name(exitcode)
+        self.call = call
+
+
+class PoolBroken(EzflowError, BrokenProcessPool):
+    """The pool cannot run calls any more; every pending call ends with this.
+
+    ``__cause__`` is the reason: the initializer's own error, or that of
+    starting a process.
+    """
+
+
+class CallTimeout(EzflowError, TimeoutError):
+    """The call ran longer than its limit and was stopped.
+
+    ``__cause__`` is the `CallInterrupted` that was raised inside the call; its
+    traceback ends where the call was stuck.  It is None if the call did not
+    react and its worker was killed.
+
+    Parameters
+    ----------
+    message : str
+        What happened and what to do.
+    seconds : float, optional
+        The limit in s.
+    call : str, optional
+        Label of the call.
+
+    Attributes
+    ----------
+    seconds : float or None
+        The limit in s.
+    call : str or None
+        Label of the call.
+    """
+
+    def __init__(self, message: str = "", *, seconds: float | None = None, call: str | None = None) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+        self.call = call
+
+
+class PicklingError(EzflowError, pickle.PicklingError):
+    """Something could not be sent to or from a worker.
+
+    ``__cause__`` is the error of pickle.  If that is a `TypeError` or an
+    `AttributeError`, this error is one as well.
+
+    Parameters
+    ----------
+    message : str
+        What happened and what to do.
+    direction : str, optional
+        ``"argument"``, ``"function"``, ``"result"``, ``"exception"`` or ``"initializer"``.
+    path : str, optional
+        Where the offending object is, such as ``"args[0].lock"``.
+    call : str, optional
+        Label of the call.
+
+    Attributes
+    ----------
+    direction : str or None
+        What was on its way.
+    path : str or None
+        Where the offending object is.
+    call : str or None
+        Label of the call.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        direction: Direction | None = None,
+        path: str | None = None,
+        call: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.direction = direction
+        self.path = path
+        self.call = call
+
+
+class PicklingTypeError(PicklingError, TypeError):
+    """Something could not be sent, and pickle's own error was a `TypeError`."""
+
+
+class PicklingAttributeError(PicklingError, AttributeError):
+    """Something could not be sent, and pickle's own error was an `AttributeError`."""
+
+
+class UnpicklingError(EzflowError, BrokenProcessPool, pickle.UnpicklingError):
+    """Something arrived and could not be rebuilt; only this call fails.
+
+    ``__cause__`` is the error that unpickling raised.
+
+    Parameters
+    ----------
+    message : str
+        What happened and what to do.
+    direction : str, optional
+        ``"argument"``, ``"function"``, ``"result"``, ``"exception"`` or ``"initializer"``.
+    call : str, optional
+        Label of the call.
+
+    Attributes
+    ----------
+    direction : str or None
+        What was on its way.
+    call : str or None
+        Label of the call.
+    """
+
+    def __init__(
+        self, message: str = "", *, direction: Direction | None = None, call: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.direction = direction
+        self.call = call
+
+
+class RemoteError(EzflowError):
+    """Stands in for an exception of a call that could not be rebuilt here.
+
+    It is also an instance of the nearest base classes of the original that can
+    be imported: ``except ValueError`` matches the stand-in of a
+    ``class Weird(ValueError)``.  Traceback, cause, context, notes and those
+    attributes that could be rebuilt are the original's.
+
+    Attributes
+    ----------
+    type_name : str
+        Module and name of the original class.
+    message : str
+        ``str()`` of the original, shortened if it was very long.
+    args_repr : str
+        ``repr()`` of the original's ``args``, shortened if it was very long.
+    traceback_text : str
+        The original's traceback as Python would have printed it.
+    reason : str
+        Why the original could not be rebuilt.
+    """
+
+    # Defaults on the class: they are found before a property of the same name in one of the other bases.
+    type_name: str = ""
+    message: str = ""
+    args_repr: str = "()"
+    traceback_text: str = ""
+    reason: str = ""
+
+    def __str__(self) -> str:
+        if not self.type_name:
+            return super().__str__()
+        return f"{self.type_name}: {self.message}" if self.message else self.type_name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        _, _, state = super().__reduce__()
+        group = None
+        if isinstance(self, BaseExceptionGroup):
+            group = (_GROUP_MESSAGE.__get__(self), self.exceptions)  # needed when a group is made
+        return _blank_stand_in, (type(self).__bases__[1:], group), state
+
+
+_GROUP_MESSAGE: Any = BaseExceptionGroup.__dict__["message"]
+
+
+def stand_in_class(bases: Sequence[type[BaseException]]) -> type[RemoteError]:
+    """Give the `RemoteError` that is also an instance of `bases`, or of as many of them as can be combined."""
+    for n in range(len(bases), 0, -1):
+        try:
+            return _stand_in_class(tuple(bases[:n]))
+        except Exception:  # layouts, metaclasses or an __init_subclass__ that do not agree
+            continue
+    return RemoteError
+
+
+@lru_cache(maxsize=256)
+def _stand_in_class(bases: tuple[type[BaseException], ...]) -> type[RemoteError]:
+    """Make the class, once for each combination of bases."""
+    wanted = tuple(base for base in bases if not issubclass(RemoteError, base))
+    if not wanted:
+        return RemoteError
+    name = f"RemoteError[{', '.join(base.__qualname__ for base in wanted)}]"
+    space = {"__module__": __name__, "__doc__": RemoteError.__doc__}
+    return type(name, (RemoteError, *wanted), space)
+
+
+def _blank_stand_in(
+    bases: tuple[type[BaseException], ...], group: tuple[str, tuple[BaseException, ...]] | None
+) -> RemoteError:
+    """Make a stand-in whose state `EzflowError.__setstate__` will set."""
+    return blank(stand_in_class(bases), group)
+
+
+class WrongProcess(EzflowError, RuntimeError):
+    """The pool was used in a process that does not own it.
+
+    That is a process forked from the pool's own, or a call that uses the very
+    pool it runs on.
+    """
+
+
+# -- wording
+
+_CRASHES = frozenset({"SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT", "SIGSYS"})
+_REQUESTS = frozenset({"SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"})
+
+
+def _signal_name(exitcode: int | None) -> str | None:
+    """Name the signal that an exit code stands for."""
+    if exitcode is None or exitcode >= 0:
+        return None
+    try:
+        return _signal.Signals(-exitcode).name
+    except ValueError:
+        return f"signal {-exitcode}"  # a real-time signal between the first and the last
+
+
+def _one_line(error: BaseException | None) -> str:
+    """Show an error in one short line, whatever its `__str__` does."""
+    if error is None:
+        return "unknown"
+    try:
+        text = " ".join(str(error).split())
+    except Exception:
+        text = ""
+    if len(text) > 300:
+        text = text[:297] + "..."
+    name = type(error).__name__
+    return f"{name}: {text}" if text else name
+
+
+def worker_died(
+    pid: int | None, exitcode: int | None, call: str | None, *, oom_killed: bool = False
+) -> WorkerDied:
+    """Say that a worker ended under a call, or before it was ready if `call` is None.
+
+    `oom_killed` says that the kernel's count of processes killed for lack of
+    memory rose at the time.
+    """
+    name = _signal_name(exitcode)
+    if exitcode is None:
+        how = "ended, cause unknown"
+        why = "Its exit code could not be had: another part of this program collected it (waitpid)."
+    elif name is None:
+        how = f"ended with exit code {exitcode}"
+        why = "The usual cause is os._exit() in the call, or a library that ends the process on an error."
+    else:
+        how = f"ended by {name}" if name.startswith("signal ") else f"ended by signal {-exitcode} ({name})"
+        if name == "SIGKILL" and oom_killed:
+            why = (
+                "The kernel killed a process for lack of memory at that time, so this is almost certainly"
+                " the cause. Use fewer workers or smaller inputs."
+            )
+        elif name == "SIGKILL":
+            why = "On Linux the usual cause is lack of memory. Use fewer workers or smaller inputs."
+        elif name in _CRASHES:
+            why = (
+                "The usual cause is a fault in compiled code."
+                " PYTHONFAULTHANDLER=1 in the environment shows where."
+            )
+        elif name in _REQUESTS:
+            why = "Something asked this process to end; neither the pool nor the call's own result did."
+        else:
+            why = "Nothing in the pool sends this signal."
+    who = "A worker" if pid is None else f"Worker pid {pid}"
+    when = f"while it ran {call}" if call is not None else "before it was ready"
+    end = " One call failed; the pool goes on." if call is not None else ""
+    return WorkerDied(f"{who} {how} {when}. {why}{end}", pid=pid, exitcode=exitcode, call=call)
+
+
+def pool_broken(
+    cause: BaseException | None, during: Literal["initializer", "start", "dispatcher"] = "start"
+) -> PoolBroken:
+    """Say that the pool cannot go on; `cause` becomes the error's cause."""
+    if during == "initializer":
+        text = (
+            f"The pool is broken: its initializer raised {_one_line(cause)}."
+            " No call can run. Fix the initializer and make a new pool."
+        )
+    elif during == "dispatcher":
+        text = (
+            f"The pool is broken: its dispatcher failed with {_one_line(cause)}."
+            " This is a fault in ezflow; please report it with the traceback above. Make a new pool to go on."
+        )
+    elif cause is None:
+        text = "The pool is broken: it cannot start workers. Make a new pool."
+    else:
+        text = (
+            f"The pool is broken: it cannot start workers ({_one_line(cause)})."
+            " Remove the cause and make a new pool."
+        )
+    error = PoolBroken(text)
+    error.__cause__ = cause
+    return error
+
+
+def call_timeout(call: str, seconds: float, cause: BaseException | None) -> CallTimeout:
+    """Say that a call was stopped at its limit; `cause` shows where it was."""
+    if isinstance(cause, CallInterrupted):
+        how = "It was interrupted at the place shown above."
+    elif cause is not None:
+        how = f"When it was interrupted it raised {_one_line(cause)}."
+    else:
+        how = "It did not react to the interrupt, so its worker was killed."
+    text = f"{call} ran longer than its limit of {seconds:g} s. {how} Give it more time or less work."
+    error = CallTimeout(text, seconds=seconds, call=call)
+    error.__cause__ = cause
+    return error
+
+
+_NOUNS: dict[Direction, str] = {
+    "argument": "an argument",
+    "function": "the function",
+    "result": "the result",
+    "exception": "the exception",
+    "initializer": "the initializer",
+}
+
+
+def unpicklable(
+    direction: Direction, call: str, cause: BaseException, path: str | None = None
+) -> PicklingError:
+    """Say that something could not be pickled; the class matches that of pickle's own error."""
+    cls: type[PicklingError] = PicklingError
+    if isinstance(cause, TypeError):
+        cls = PicklingTypeError
+    elif isinstance(cause, AttributeError):
+        cls = PicklingAttributeError
+    if path is None:
+        path = getattr(cause, "path", None)
+        path = path if isinstance(path, str) else None
+    where = f" at {path}" if path else ""
+    if direction == "result":
+        what = f"{call} ran, but its result was not sent back"
+        advice = "Return plain data, or drop what cannot be pickled in __getstate__."
+    elif direction == "exception":
+        what = f"{call} raised an exception that was not sent back"
+        advice = "Keep plain data in the exception."
+    else:
+        what = f"{call} was not sent"
+        advice = "Make the object inside the function, or drop it in __getstate__."
+    text = f"{what}: {_NOUNS[direction]}{where} cannot be pickled ({_one_line(cause)}). {advice}"
+    error = cls(text, direction=direction, path=path, call=call)
+    error.__cause__ = cause
+    return error
+
+
+def unreadable(direction: Direction, call: str, cause: BaseException) -> UnpicklingError:
+    """Say that something arrived and could not be unpickled."""
+    if direction == "result":
+        what = f"{call} ran, but its result could not be rebuilt here"
+    elif direction == "exception":
+        what = f"{call} raised an exception that could not be rebuilt here"
+    else:
+        what = f"{call} did not run: {_NOUNS[direction]} could not be rebuilt in the worker"
+    advice = "The module or class may be missing or different there; the traceback above shows the place."
+    error = UnpicklingError(f"{what} ({_one_line(cause)}). {advice}", direction=direction, call=call)
+    error.__cause__ = cause
+    return error
+
+
+def unpicklable_result(call: str, cause: BaseException) -> PicklingError:
+    """Say that the worker could not pickle the value that a call returned."""
+    return unpicklable("result", call, cause)
+
+
+def unpicklable_argument(call: str, cause: BaseException) -> UnpicklingError:
+    """Say that the worker could not unpickle a call."""
+    return unreadable("argument", call, cause)
+
+
+def wrong_process(owner: int, *, own_pool: bool = False) -> WrongProcess:
+    """Say that this process does not own the pool; `own_pool`: a call uses the pool it runs on."""
+    return WrongProcess(wrong_process_message(owner, own_pool=own_pool))
+
+
+def wrong_process_message(owner: int, *, own_pool: bool = False) -> str:
+    """Word what `wrong_process` raises."""
+    if own_pool:
+        return (
+            f"A call cannot use the pool that it runs on (pool of pid {owner}, used in pid {os.getpid()}):"
+            " it could wait for itself for ever. Make another pool inside the call, or submit from outside."
+        )
+    return (
+        f"This pool belongs to the process with pid {owner} and was used in pid {os.getpid()}, which was"
+        " forked from it. Make a pool of its own in the new process."
+    )
+
+
+def platform_unsupported(platform: str) -> NotImplementedError:
+    """Say that the engine does not run on this platform yet."""
+    return NotImplementedError(
+        f"ezflow.ProcessPoolExecutor does not run on {platform} yet: its engine needs POSIX sockets and signals."
+        " Use concurrent.futures.ProcessPoolExecutor there."
+    )
+
+
+def cannot_submit(interpreter: bool = False) -> RuntimeError:
+    """Give the standard library's error for a late `submit`; programs match its text."""
+    after = "interpreter shutdown" if interpreter else "shutdown"
+    return RuntimeError(f"cannot schedule new futures after {after}")
+
+
+def not_a_function(obj: object) -> TypeError:
+    """Say that what was submitted cannot be called."""
+    name = type(obj).__name__
+    if hasattr(type(obj), "__await__") or hasattr(obj, "cr_code"):
+        fn = getattr(obj, "__qualname__", "f")
+        return TypeError(
+            f"submit needs a function, not the {name} object that {fn}(...) gave."
+            f" Pass the function and its arguments apart: submit({fn}, ...)."
+        )
+    return TypeError(f"submit needs a function, and an object of type {name} cannot be called.")
+
+
+# -- wording of what was lost between worker and parent (see _tracebacks)
+
+
+def stand_in_note(type_name: str, reason: str, bases: Iterable[type]) -> str:
+    """Say why a stand-in was needed and what it matches."""
+    names = " and ".join(f"`except {base.__name__}`" for base in bases)
+    also = f" It matches {names}." if names else ""
+    return f"Stand-in for {type_name}, which could not be rebuilt here ({reason}).{also}"
+
+
+def replaced_note(place: str, reason: str) -> str:
+    """Say that one value of an exception travelled as its repr."""
+    return f"{place} of this exception could not be sent and is now its repr ({reason})."
+
+
+def unrebuilt_note(place: str, reason: str) -> str:
+    """Say that one value of an exception arrived and could not be rebuilt."""
+    return f"{place} of this exception could not be rebuilt here and is now a description ({reason})."
+
+
+def frames_note(left_out: int) -> str:
+    """Say that the middle of a very long traceback was left out."""
+    return f"{left_out} frames in the middle of this traceback were left out."
+
+
+def chain_note(limit: int) -> str:
+    """Say that a very long chain of causes was cut."""
+    return f"The causes and contexts beyond {limit} links were left out."
+
+
+def left_out_member(limit: int) -> RemoteError:
+    """Stand in the place of a group's member that was left out."""
+    return RemoteError(f"One more exception; only the first {limit} of one error are carried.")
+
+
+def garbled(reason: BaseException) -> RemoteError:
+    """Give what is left when not even the record of an exception can be read."""
+    error = RemoteError(
+        f"The call raised an exception, but its record could not be read ({_one_line(reason)})."
+    )
+    error.reason = _one_line(reason)
+    return error
