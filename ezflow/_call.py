@@ -1,0 +1,67 @@
+"""One call as the parent keeps it: what the scheduler needs, the bytes, and who waits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from ._engine.machine import Job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ._wire.codec import Definition
+
+
+class Sink(Protocol):
+    """Whoever waits for the end of a call.  All methods run on the dispatcher and never block."""
+
+    def deliver(self, sealed: Sealed) -> None:
+        """Take the answer, still in bytes or already as an error."""
+
+    def drop(self) -> None:
+        """Learn that the call was cancelled."""
+
+
+class Sealed(Protocol):
+    """An answer that has not been opened: opening may run user code, so the receiver does it."""
+
+    failed: bool
+
+    def open(self) -> tuple[object, BaseException | None]:
+        """Give the value, or the error, by running user code where unpickling needs it."""
+
+
+class Call(Job):
+    """A call from `submit` or `map` until it is settled."""
+
+    __slots__ = ("interrupted", "label", "needs", "payload", "sink")
+
+    def __init__(
+        self,
+        id: int,
+        payload: bytes,
+        needs: tuple[Definition, ...],
+        label: str,
+        sink: Sink,
+        limit: float | None = None,
+    ) -> None:
+        Job.__init__(self, id, len(payload), limit)
+        self.payload = payload
+        self.needs = needs
+        self.label = label
+        self.sink = sink
+        self.interrupted = False  # it was asked to end because its limit passed
+
+
+def label_of(fn: object) -> str:
+    """Name a callable as error messages show it."""
+    name = getattr(fn, "__qualname__", None)
+    if isinstance(name, str):
+        return name
+    inner = getattr(fn, "func", None)  # functools.partial
+    return label_of(inner) if inner is not None and inner is not fn else type(fn).__qualname__
+
+
+def run_chunk(fn: Callable[..., object], chunk: Iterable[tuple[object, ...]]) -> list[object]:
+    """Run one chunk of a `map` in the worker."""
+    return [fn(*args) for args in chunk]

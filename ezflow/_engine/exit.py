@@ -1,0 +1,70 @@
+"""What happens to running engines when the interpreter ends.
+
+The rule of the standard pool: accepted calls are finished, then the workers go
+home; submitting any later is an error.  Unless the program is ending because of
+Ctrl-C: then nobody wants the rest, and everything is killed at once.
+
+The hook runs before the interpreter waits for its threads, in the process that
+registered it and in no forked child.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import weakref
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .dispatcher import Engine
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+_exiting = False
+_pid = os.getpid()
+
+
+def is_exiting() -> bool:
+    """Tell whether the interpreter takes no more work."""
+    return _exiting
+
+
+def watch(engine: Engine) -> None:
+    """See to it that an engine ends before the interpreter does."""
+    _engines.add(engine)
+
+
+def _at_exit() -> None:
+    global _exiting
+    if os.getpid() != _pid:
+        return
+    _exiting = True
+    engines = list(_engines)
+    last = getattr(sys, "last_exc", None)
+    last_type = type(last) if last is not None else getattr(sys, "last_type", None)
+    interrupted = isinstance(last_type, type) and issubclass(last_type, KeyboardInterrupt)
+    try:
+        for engine in engines:
+            if interrupted:
+                engine.kill(signal.SIGKILL)
+            else:
+                engine.close(cancel=False)
+        for engine in engines:
+            engine.join()
+    except BaseException:
+        for engine in engines:
+            engine.kill(signal.SIGKILL)
+        raise
+
+
+def _in_forked_child() -> None:
+    global _pid, _exiting
+    _pid = os.getpid()
+    _exiting = False
+    _engines.clear()
+
+
+os.register_at_fork(after_in_child=_in_forked_child)
+# Where `concurrent.futures` itself hooks in: before non-daemon threads are joined.
+threading._register_atexit(_at_exit)  # type: ignore[attr-defined]  # private, used by concurrent.futures since 3.9

@@ -1,0 +1,960 @@
+"""The scheduler: which call goes to which worker, and what happens when things go wrong.
+
+A state machine without I/O, threads or clocks.  The dispatcher tells it what
+happened (`Event`), it answers with what to do (`Command`); time arrives as a
+number inside an event.  So every race is a list of events, and every test is
+"these events, therefore these commands".
+
+Who owns what
+-------------
+* The machine owns the queue of waiting jobs, the workers' states and the
+  `place` of every job.  Nobody else writes them.
+* The dispatcher owns sockets, pipes and processes; it carries out commands in
+  order and feeds the answers (`Revoked`, `Collected`) back before anything else.
+* A job that has been settled is forgotten here; its future belongs to the user.
+
+States of a worker
+------------------
+========= ============================================== =======================
+state     meaning                                        its deadline
+========= ============================================== =======================
+starting  the process is being made, or initialises      none
+idle      ready, holds no call                           idle time-out
+busy      holds calls; the first unanswered one runs     limit of the running call
+stopping  the running call is to end; holds only it      grace after the interrupt
+retiring  told to exit, holds nothing                    grace for its exit
+ending    killed; its death is awaited                   grace if only signalled
+========= ============================================== =======================
+
+========================= ================================================================
+from → to                 on
+========================= ================================================================
+— → starting              more calls wait than idle and starting workers can take
+starting → idle           `Ready`
+idle → busy               `Send`
+busy → idle               the last answer was read and nothing waits or can be stolen
+busy → stopping           cancel of, or limit passed by, its running call; others taken back
+stopping → idle/busy      the answer was already there: nothing to stop
+stopping → ending         it answered the interrupt, or the grace ended: killed, replaced
+idle → retiring           budget used, too much memory, idle too long, pool closing
+retiring → ending         its grace ended
+any → gone                `Died`
+========================= ================================================================
+
+States of a job: waiting → (sent ahead ⇄ waiting) → started → settled.  "Sent
+ahead" and "started" look alike from here: only the claims pipe knows, so every
+decision that depends on it first asks with `Revoke`.
+
+What may happen at the same time: a worker claims, finishes or dies while a
+command is on its way.  Therefore no command assumes that it still finds the
+world as it was; the answers are facts, the commands are wishes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Final, Generic, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+MAX_AHEAD: Final = 64
+"""Calls a worker may hold, the running one included.
+
+Larger: fewer writes for tiny calls, more work to take back.  Chosen: beyond 64
+the throughput of trivial calls no longer grew.
+"""
+
+MAX_AHEAD_BYTES: Final = 1 << 18
+"""Bytes of payload sent ahead to one worker; a large call is sent alone."""
+
+MAX_EARLY_DEATHS: Final = 3
+"""Workers that may die one after another before any was ready, until the pool gives up.
+
+One can be bad luck (the out-of-memory killer, a user's kill); three are a cause.
+"""
+
+RETRY_START: Final = 1.0
+"""Seconds to wait after a worker could not be started while others live."""
+
+
+class Place(Enum):
+    """Where a job is, when it is not with a worker."""
+
+    NEW = "new"
+    WAITING = "waiting"
+    SETTLED = "settled"
+
+
+class Job:
+    """What the scheduler needs to know of a call.
+
+    Attributes
+    ----------
+    id : int
+        Number of the call, unique in its pool, greater than 0.
+    nbytes : int
+        Size of its payload.
+    limit : float or None
+        Seconds the call may run.
+    place : Place or int
+        Owned by the machine: `Place`, or the number of the worker that has it.
+    stop : StopReason or None
+        Owned by the machine: why the call is being stopped.
+    """
+
+    __slots__ = ("id", "limit", "nbytes", "place", "stop")
+
+    def __init__(self, id: int, nbytes: int = 0, limit: float | None = None) -> None:
+        self.id = id
+        self.nbytes = nbytes
+        self.limit = limit
+        self.place: Place | int = Place.NEW
+        self.stop: StopReason | None = None
+
+    def __repr__(self) -> str:
+        """Show number and place, which is what a failing test needs."""
+        return f"<job {self.id} {self.place}>"
+
+
+J = TypeVar("J", bound=Job)
+
+
+class State(Enum):
+    """State of a worker; see the table above."""
+
+    STARTING = "starting"
+    IDLE = "idle"
+    BUSY = "busy"
+    STOPPING = "stopping"
+    RETIRING = "retiring"
+    ENDING = "ending"
+
+
+class StopReason(Enum):
+    """Why a running call is stopped."""
+
+    CANCEL = "cancel"
+    LIMIT = "limit"
+
+
+class Outcome(Enum):
+    """How a job ended without a result of its own."""
+
+    CANCELLED = "cancelled"
+    NOT_CANCELLED = "not cancelled"  # asked to cancel only what has not started: it has
+    TIMED_OUT = "timed out"
+    WORKER_DIED = "worker died"
+    BROKEN = "broken"
+
+
+# ---------------------------------------------------------------- events
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted(Generic[J]):
+    """New jobs were accepted, oldest first."""
+
+    jobs: Sequence[J]
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class StartFailed:
+    """The process of a worker could not be made."""
+
+    worker: int
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A worker has run its initializer and waits for calls."""
+
+    worker: int
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class InitFailed:
+    """The initializer raised in a worker."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """Answers to these calls were read from a worker, in one go."""
+
+    worker: int
+    calls: Sequence[int]
+    now: float
+    heavy: bool = False  # it holds more memory than it may
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """The answer to `Revoke`: these calls had not been claimed and now never will be."""
+
+    worker: int
+    calls: Sequence[int]
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """The answer to `Collect`: all that the worker had sent has been reported."""
+
+    worker: int
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """A `Send` did not fit in the socket; the rest follows, then `Flushed`."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """All bytes for a worker have been written."""
+
+    worker: int
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAsked(Generic[J]):
+    """Somebody cancels a job; `stop` says whether it is stopped if it runs."""
+
+    job: J
+    stop: bool
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """Time has passed."""
+
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """A worker's process is gone; everything it sent has been reported before."""
+
+    worker: int
+    unclaimed: Sequence[int]
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class CloseAsked:
+    """The pool is to end: after all calls, or after those that have started."""
+
+    cancel: bool
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class KillAsked:
+    """The pool is to end now."""
+
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class BreakAsked:
+    """The engine itself failed: every job fails."""
+
+
+Event: TypeAlias = (
+    "Submitted[J] | StartFailed | Ready | InitFailed | Returned | Revoked | Collected | Blocked"
+    " | Flushed | CancelAsked[J] | Ticked | Died | CloseAsked | KillAsked | BreakAsked"
+)
+
+# ---------------------------------------------------------------- commands
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Make the process of worker number `worker`."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class Send(Generic[J]):
+    """Write these jobs to a worker; all need a claim but the first one to an idle worker."""
+
+    worker: int
+    jobs: Sequence[J]
+    idle: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Revoke:
+    """Take unclaimed calls back and answer with `Revoked`.
+
+    With `only`, that call alone; else all but the `keep` oldest.
+    """
+
+    worker: int
+    only: int | None = None
+    keep: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Collect:
+    """Read and report all that a worker has sent, then answer with `Collected`."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupt:
+    """Ask a worker to end this call, if it is still the one that runs."""
+
+    worker: int
+    call: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Kill a worker and everything it started."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """Tell an idle worker to exit."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settle(Generic[J]):
+    """End a job without a result of its own."""
+
+    job: J
+    outcome: Outcome
+    worker: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Nothing is left to do, ever."""
+
+
+Command: TypeAlias = (
+    "Start | Send[J] | Revoke | Collect | Interrupt | Kill | Retire | Settle[J] | Finish"
+)
+
+
+class Purpose(Enum):
+    """Why calls were asked back."""
+
+    STEAL = "steal"
+    CANCEL = "cancel"
+    STOP = "stop"
+    RETIRE = "retire"
+    CLOSE = "close"
+
+
+@dataclass(slots=True)
+class _Worker(Generic[J]):
+    """One worker as the machine sees it."""
+
+    id: int
+    state: State = State.STARTING
+    flight: dict[int, J] = field(default_factory=dict)  # sent and not answered, oldest first
+    n_taken: int = 0  # calls that count against its budget
+    deadline: float | None = None
+    blocked: bool = False  # bytes for it still wait in the parent
+    worn: bool = False  # to be retired as soon as it holds nothing
+    asked: Purpose | None = None
+    target: J | None = None  # the job a cancel or a stop is about
+    cancel_stop: bool = True
+
+
+class Machine(Generic[J]):
+    """Decide; never act.
+
+    Parameters
+    ----------
+    max_workers : int
+        Processes that may work at the same time.
+    max_tasks : int or None
+        Calls after which a worker is replaced.
+    idle_timeout : float or None
+        Seconds after which an idle worker is ended.
+    grace : float
+        Seconds between asking a call to stop and killing its worker.
+    exit_grace : float
+        Seconds a worker has for its own exit.
+    """
+
+    def __init__(
+        self,
+        max_workers: int,
+        *,
+        max_tasks: int | None = None,
+        idle_timeout: float | None = None,
+        grace: float = 0.2,
+        exit_grace: float = 5.0,
+        max_ahead: int = MAX_AHEAD,
+    ) -> None:
+        self.max_workers = max_workers
+        self.max_tasks = max_tasks
+        self.idle_timeout = idle_timeout
+        self.grace = grace
+        self.exit_grace = exit_grace
+        self.max_ahead = max_ahead
+        self.waiting: deque[J] = deque()
+        self.workers: dict[int, _Worker[J]] = {}
+        self.n_waiting = 0  # jobs in `waiting` that are not settled: a cancelled one stays until it is met
+        self.n_live = 0  # jobs accepted and not settled
+        self.n_done = 0
+        self.n_stolen = 0
+        self.n_died = 0
+        self.closing = False
+        self.cancelling = False
+        self.broken = False
+        self.finished = False
+        self._idle: dict[int, _Worker[J]] = {}  # the youngest idle one is used first, old ones age out
+        self._timed: dict[int, _Worker[J]] = {}  # workers that have a deadline
+        self._next_id = 0
+        self._early_deaths = 0
+        self._no_start_before: float | None = None
+        self._out: list[Command[J]] = []
+        self._rows: dict[type, Callable[..., None]] = {
+            Submitted: self._submitted,
+            StartFailed: self._start_failed,
+            Ready: self._ready,
+            InitFailed: self._init_failed,
+            Returned: self._returned,
+            Revoked: self._revoked,
+            Collected: self._collected,
+            Blocked: self._was_blocked,
+            Flushed: self._was_flushed,
+            CancelAsked: self._cancel_asked,
+            Ticked: self._ticked,
+            Died: self._died,
+            CloseAsked: self._close_asked,
+            KillAsked: self._kill_asked,
+            BreakAsked: self._break_asked,
+        }
+
+    # ------------------------------------------------------------ questions
+
+    def handle(self, event: Event[J]) -> list[Command[J]]:
+        """Take one event, give the commands it leads to, to be carried out in order."""
+        self._out = out = []
+        self._rows[type(event)](event)
+        return out
+
+    def next_deadline(self) -> float | None:
+        """Give the time at which `Ticked` is wanted next."""
+        times = [w.deadline for w in self._timed.values() if w.deadline is not None]
+        if self._no_start_before is not None and self.n_waiting:
+            times.append(self._no_start_before)
+        return min(times) if times else None
+
+    def flight(self, worker: int) -> Mapping[int, J]:
+        """Give the jobs a worker has not answered, oldest first."""
+        w = self.workers.get(worker)
+        return w.flight if w is not None else {}
+
+    def wants_submits(self) -> bool:
+        """Tell whether a new job would lead to a command at once."""
+        if self._idle or self.closing or self.broken:
+            return True
+        return self._no_start_before is None and self._n_working() < self.max_workers
+
+    def _n_working(self) -> int:
+        """Count the processes that work or will."""
+        return sum(1 for w in self.workers.values() if w.state not in _LEAVING)
+
+    # ------------------------------------------------------------ jobs arrive
+
+    def _submitted(self, event: Submitted[J]) -> None:
+        jobs = event.jobs
+        self.n_live += len(jobs)
+        if self.broken:
+            for job in jobs:
+                self._settle(job, Outcome.BROKEN)
+            return
+        for job in jobs:
+            job.place = Place.WAITING
+        self.waiting.extend(jobs)
+        self.n_waiting += len(jobs)
+        self._spread(event.now)
+
+    def _spread(self, now: float) -> None:
+        """Give waiting jobs to idle workers, then start workers for the rest."""
+        while self.n_waiting and self._idle:
+            _, w = self._idle.popitem()
+            self._feed(w, now)
+        if self.n_waiting:
+            self._grow(now)
+
+    def _grow(self, now: float) -> None:
+        """Start workers while more jobs wait than starting workers can take."""
+        if self.broken or self.finished or self.max_workers <= len(self.workers) == self._n_working():
+            return
+        if self._no_start_before is not None:
+            if now < self._no_start_before:
+                return
+            self._no_start_before = None
+        n_working = n_coming = 0
+        for w in self.workers.values():
+            if w.state not in _LEAVING:
+                n_working += 1
+                n_coming += w.state is State.STARTING
+        while n_working < self.max_workers and n_coming < self.n_waiting:
+            w = _Worker[J](self._next_id)
+            self._next_id += 1
+            self.workers[w.id] = w
+            self._out.append(Start(w.id))
+            n_working += 1
+            n_coming += 1
+
+    def _feed(self, w: _Worker[J], now: float) -> None:
+        """Send waiting jobs to a worker, at least one if it holds none.
+
+        Half of a fair share at a time: the more waits, the more travels
+        together, and near the end each worker holds little.
+        """
+        waiting = self.waiting
+        flight = w.flight
+        room = min(self.max_ahead - len(flight), max(1, self.n_waiting // (2 * len(self.workers))))
+        if self.max_tasks is not None:
+            room = min(room, self.max_tasks - w.n_taken)
+        jobs: list[J] = []
+        n_bytes = 0
+        place = w.id
+        while room > 0 and self.n_waiting > len(jobs):
+            job = waiting[0]
+            if job.place is not Place.WAITING:  # cancelled while it waited
+                waiting.popleft()
+                continue
+            n_bytes += job.nbytes
+            if n_bytes > MAX_AHEAD_BYTES and (jobs or flight):
+                break
+            waiting.popleft()
+            job.place = place
+            jobs.append(job)
+            room -= 1
+        if not jobs:
+            return
+        self.n_waiting -= len(jobs)
+        idle = not flight
+        for job in jobs:
+            flight[job.id] = job
+        w.n_taken += len(jobs)
+        w.state = State.BUSY
+        if idle:
+            self._start_clock(w, now)
+        self._out.append(Send(w.id, jobs, idle))
+
+    # ------------------------------------------------------------ workers come
+
+    def _ready(self, event: Ready) -> None:
+        w = self.workers[event.worker]
+        if w.state is not State.STARTING:  # killed meanwhile
+            return
+        self._early_deaths = 0
+        self._go_on(w, event.now)
+
+    def _start_failed(self, event: StartFailed) -> None:
+        del self.workers[event.worker]
+        if self._n_working() == 0 and (self.n_live or not self.closing):
+            self._break()
+        else:
+            self._no_start_before = event.now + RETRY_START
+        self._check_finished()
+
+    def _init_failed(self, event: InitFailed) -> None:
+        self._break()
+
+    # ------------------------------------------------------------ answers
+
+    def _returned(self, event: Returned) -> None:
+        w = self.workers[event.worker]
+        flight = w.flight
+        for call in event.calls:
+            job = flight.pop(call, None)
+            if job is not None:
+                job.place = Place.SETTLED
+                self.n_live -= 1
+                self.n_done += 1
+        if event.heavy and not w.worn:
+            w.worn = True
+            if flight and w.state is State.BUSY:
+                self._ask(w, Purpose.RETIRE)
+                return
+        if w.state is State.STOPPING:
+            if not flight and w.deadline is not None:  # it answered the interrupt
+                self._kill(w)
+                self._after_loss(event.now)
+            return
+        if w.state is not State.BUSY:
+            return
+        if flight:
+            if not w.blocked:
+                self._start_clock(w, event.now)
+            if self.n_waiting and not w.worn and len(flight) < self.max_ahead // 2:
+                self._feed(w, event.now)
+        else:
+            self._go_on(w, event.now)
+
+    def _go_on(self, w: _Worker[J], now: float) -> None:
+        """Find the next thing for a ready worker that holds nothing."""
+        if w.worn or (self.max_tasks is not None and w.n_taken >= self.max_tasks):
+            self._retire(w, now)
+            self._spread(now)
+            return
+        if self.n_waiting:
+            self._feed(w, now)
+            return
+        self._rest(w, now)
+        if self.n_live:
+            self._steal()
+
+    def _rest(self, w: _Worker[J], now: float) -> None:
+        """Let a worker be idle, or end it when the pool is closing."""
+        if self.closing and self.n_live == 0:
+            self._retire_all(now, w)
+            return
+        w.state = State.IDLE
+        self._idle[w.id] = w
+        self._set_deadline(w, None if self.idle_timeout is None else now + self.idle_timeout)
+
+    def _steal(self) -> None:
+        """Ask the worker with most unstarted calls for half of them.
+
+        A slow call must not keep those behind it from an idle worker.  Halving
+        ends: of a single unstarted call nothing is kept.
+        """
+        victim = None
+        most = 1
+        for w in self.workers.values():
+            if w.state is State.BUSY and w.asked is None and len(w.flight) > most:
+                victim, most = w, len(w.flight)
+        if victim is not None:
+            self._ask(victim, Purpose.STEAL, keep=(most - 1) // 2)
+
+    # ------------------------------------------------------------ taking back
+
+    def _ask(self, w: _Worker[J], purpose: Purpose, *, only: int | None = None, keep: int = 0) -> None:
+        w.asked = purpose
+        self._out.append(Revoke(w.id, only, keep))
+
+    def _revoked(self, event: Revoked) -> None:
+        w = self.workers[event.worker]
+        purpose, w.asked = w.asked, None
+        now = event.now
+        if purpose is Purpose.CANCEL:
+            self._answer_cancel(w, event.calls, now)
+            return
+        target = w.target if purpose is Purpose.STOP else None
+        self._take_back(w, event.calls)
+        if purpose is Purpose.STOP:
+            assert target is not None
+            if target.id not in w.flight:
+                # Its limit passed before the worker even claimed it: the worker
+                # hangs outside any call (stopped, or stuck in a signal handler).
+                self._kill(w)
+                self._after_loss(now)
+            else:
+                self._out.append(Collect(w.id))
+        elif purpose is Purpose.RETIRE:
+            if not w.flight:
+                self._go_on(w, now)
+            else:
+                self._spread(now)
+        else:
+            if not w.flight and w.state is State.BUSY:
+                # all answers were read between asking and answering
+                self._go_on(w, now)
+            if purpose is Purpose.STEAL:
+                self.n_stolen += len(event.calls)
+            self._spread(now)
+
+    def _take_back(self, w: _Worker[J], calls: Iterable[int]) -> None:
+        """Put unclaimed calls back at the front of the queue, in their order."""
+        back: list[J] = []
+        for call in calls:
+            job = w.flight.pop(call, None)
+            if job is None:
+                continue
+            w.n_taken -= 1
+            if self.cancelling:
+                self._settle(job, Outcome.CANCELLED)
+            elif job.stop is StopReason.CANCEL:
+                job.place = Place.SETTLED
+                self.n_live -= 1
+            else:
+                job.place = Place.WAITING
+                job.stop = None
+                back.append(job)
+        self.waiting.extendleft(reversed(back))
+        self.n_waiting += len(back)
+
+    # ------------------------------------------------------------ cancel and limits
+
+    def _cancel_asked(self, event: CancelAsked[J]) -> None:
+        job = event.job
+        if job.place is Place.SETTLED or job.place is Place.NEW:
+            if not event.stop:
+                self._out.append(Settle(job, Outcome.NOT_CANCELLED))
+            return
+        if job.place is Place.WAITING:
+            self._settle(job, Outcome.CANCELLED)
+            self._check_finished_calls(event.now)
+            return
+        assert isinstance(job.place, int)
+        w = self.workers[job.place]
+        if w.target is job:  # being stopped already; a limit's end is as good as a cancel's
+            if event.stop:
+                job.stop = StopReason.CANCEL
+            else:
+                self._out.append(Settle(job, Outcome.NOT_CANCELLED))
+            return
+        if w.state is State.STOPPING or w.state is State.ENDING:
+            # taken back or settled in a moment
+            if event.stop:
+                job.stop = StopReason.CANCEL
+            else:
+                self._out.append(Settle(job, Outcome.NOT_CANCELLED))
+            return
+        w.target = job
+        w.cancel_stop = event.stop
+        self._ask(w, Purpose.CANCEL, only=job.id)
+
+    def _answer_cancel(self, w: _Worker[J], calls: Sequence[int], now: float) -> None:
+        job, w.target = w.target, None
+        assert job is not None
+        if job.id in calls and w.flight.pop(job.id, None) is not None:
+            w.n_taken -= 1
+            self._settle(job, Outcome.CANCELLED)
+            if not w.flight:
+                self._go_on(w, now)
+            self._check_finished_calls(now)
+        elif not w.cancel_stop:
+            self._out.append(Settle(job, Outcome.NOT_CANCELLED))
+        elif job.id in w.flight:
+            job.stop = StopReason.CANCEL
+            self._stop(w, job)
+
+    def _stop(self, w: _Worker[J], job: J) -> None:
+        """Begin to end a running call; first save everything that is not it."""
+        w.state = State.STOPPING
+        w.target = job
+        self._set_deadline(w, None)
+        self._ask(w, Purpose.STOP)
+
+    def _collected(self, event: Collected) -> None:
+        w = self.workers[event.worker]
+        if w.state is not State.STOPPING:
+            return
+        job = w.target
+        assert job is not None
+        if job.id in w.flight:
+            self._set_deadline(w, event.now + self.grace)
+            self._out.append(Interrupt(w.id, job.id))
+            self._spread(event.now)
+        else:  # it had ended by itself
+            w.target = None
+            w.state = State.BUSY
+            if w.flight:
+                self._start_clock(w, event.now)
+            else:
+                self._go_on(w, event.now)
+
+    def _start_clock(self, w: _Worker[J], now: float) -> None:
+        """Count the limit of the call that runs from now on."""
+        limit = None
+        for job in w.flight.values():
+            limit = job.limit
+            break
+        if limit is not None or w.deadline is not None:
+            self._set_deadline(w, None if limit is None else now + limit)
+
+    def _was_blocked(self, event: Blocked) -> None:
+        w = self.workers[event.worker]
+        w.blocked = True
+        if w.state is State.BUSY:
+            self._set_deadline(w, None)
+
+    def _was_flushed(self, event: Flushed) -> None:
+        w = self.workers[event.worker]
+        w.blocked = False
+        if w.state is State.BUSY:
+            self._start_clock(w, event.now)
+
+    def _set_deadline(self, w: _Worker[J], when: float | None) -> None:
+        w.deadline = when
+        if when is None:
+            self._timed.pop(w.id, None)
+        else:
+            self._timed[w.id] = w
+
+    def _ticked(self, event: Ticked) -> None:
+        now = event.now
+        for w in list(self._timed.values()):
+            if w.deadline is None or w.deadline > now:
+                continue
+            self._set_deadline(w, None)
+            if w.state is State.IDLE:
+                self._retire(w, now)
+            elif w.state is State.BUSY:
+                # Judge only after reading what has arrived: after a Ctrl-Z both
+                # the limit has passed and the answer is there.
+                job = next(iter(w.flight.values()))
+                job.stop = StopReason.LIMIT
+                self._stop(w, job)
+            elif w.state is State.STOPPING:
+                self._kill(w)
+                self._after_loss(now)
+            else:  # retiring, or ending by a signal that it ignores
+                self._kill(w)
+        if self._no_start_before is not None and now >= self._no_start_before:
+            self._no_start_before = None
+            self._spread(now)
+        self._check_finished()
+
+    # ------------------------------------------------------------ workers go
+
+    def _kill(self, w: _Worker[J]) -> None:
+        """Kill a worker and settle the call it was asked to stop."""
+        self._idle.pop(w.id, None)
+        self._set_deadline(w, None)
+        w.state = State.ENDING
+        job, w.target = w.target, None
+        self._out.append(Kill(w.id))
+        if job is not None and w.flight.pop(job.id, None) is not None:
+            timed_out = job.stop is StopReason.LIMIT
+            self._settle(job, Outcome.TIMED_OUT if timed_out else Outcome.CANCELLED, w.id)
+
+    def _retire(self, w: _Worker[J], now: float) -> None:
+        self._idle.pop(w.id, None)
+        w.state = State.RETIRING
+        self._set_deadline(w, now + self.exit_grace)
+        self._out.append(Retire(w.id))
+
+    def _retire_all(self, now: float, extra: _Worker[J] | None = None) -> None:
+        for w in list(self.workers.values()):
+            if w.state is State.IDLE or w is extra:
+                self._retire(w, now)
+            elif w.state is State.STARTING:
+                self._kill(w)
+
+    def _died(self, event: Died) -> None:
+        w = self.workers.pop(event.worker)
+        early = w.state is State.STARTING
+        expected = w.state in _LEAVING
+        self._idle.pop(w.id, None)
+        self._timed.pop(w.id, None)
+        self._take_back(w, event.unclaimed)
+        if not expected:
+            self.n_died += 1
+        for job in list(w.flight.values()):
+            if job.stop is StopReason.CANCEL:
+                outcome = Outcome.CANCELLED
+            elif job is w.target and job.stop is StopReason.LIMIT:
+                outcome = Outcome.TIMED_OUT
+            else:
+                outcome = Outcome.WORKER_DIED
+            self._settle(job, outcome, w.id)
+        if w.asked is Purpose.CANCEL and w.target is not None and not w.cancel_stop:
+            self._out.append(Settle(w.target, Outcome.NOT_CANCELLED))
+        w.flight.clear()
+        if early:
+            self._early_deaths += 1
+            if self._early_deaths >= MAX_EARLY_DEATHS and (self._n_working() == 0 or not self._has_ready()):
+                self._break()
+                self._check_finished()
+                return
+        self._after_loss(event.now)
+        self._check_finished()
+
+    def _has_ready(self) -> bool:
+        return any(w.state in (State.IDLE, State.BUSY) for w in self.workers.values())
+
+    def _after_loss(self, now: float) -> None:
+        """Find workers for the jobs that lost theirs, and end if none are left."""
+        self._spread(now)
+        self._check_finished_calls(now)
+
+    # ------------------------------------------------------------ the end
+
+    def _settle(self, job: J, outcome: Outcome, worker: int | None = None) -> None:
+        if job.place is Place.WAITING:
+            self.n_waiting -= 1
+        job.place = Place.SETTLED
+        self.n_live -= 1
+        self._out.append(Settle(job, outcome, worker))
+
+    def _close_asked(self, event: CloseAsked) -> None:
+        self.closing = True
+        if event.cancel and not self.cancelling:
+            self.cancelling = True
+            self._drop_waiting(Outcome.CANCELLED)
+            for w in list(self.workers.values()):
+                if w.state is State.BUSY and len(w.flight) > 1 and w.asked is None:
+                    self._ask(w, Purpose.CLOSE)
+        self._check_finished_calls(event.now)
+        self._check_finished()
+
+    def _drop_waiting(self, outcome: Outcome) -> None:
+        while self.waiting:
+            job = self.waiting.popleft()
+            if job.place is Place.WAITING:
+                self._settle(job, outcome)
+
+    def _kill_asked(self, event: KillAsked) -> None:
+        self.closing = self.cancelling = True
+        self._drop_waiting(Outcome.CANCELLED)
+        for w in list(self.workers.values()):
+            if w.state is State.BUSY and len(w.flight) > 1 and w.asked is None:
+                self._ask(w, Purpose.CLOSE)
+        for w in list(self.workers.values()):
+            if w.state is not State.ENDING:
+                self._kill(w)
+                self._set_deadline(w, event.now + self.exit_grace)  # the signal may be ignored
+        self._check_finished()
+
+    def _break_asked(self, event: BreakAsked) -> None:
+        self._break()
+        self._check_finished()
+
+    def _break(self) -> None:
+        """Give the pool up: every job fails, every worker ends."""
+        self.broken = True
+        self._drop_waiting(Outcome.BROKEN)
+        for w in list(self.workers.values()):
+            for job in list(w.flight.values()):
+                self._settle(job, Outcome.BROKEN, w.id)
+            w.flight.clear()
+            w.target = None
+            if w.state is not State.ENDING:
+                self._kill(w)
+
+    def _check_finished_calls(self, now: float) -> None:
+        """When the last job of a closing pool is settled, send the workers home."""
+        if self.closing and self.n_live == 0:
+            self._retire_all(now)
+            self._check_finished()
+
+    def _check_finished(self) -> None:
+        if (self.closing or self.broken) and not self.workers and self.n_live == 0 and not self.finished:
+            self.finished = True
+            self._out.append(Finish())
+
+
+_LEAVING: Final = frozenset({State.RETIRING, State.ENDING, State.STOPPING})

@@ -1,0 +1,95 @@
+"""Wait for descriptors: epoll where there is one, else poll; and a bell to end the wait."""
+
+from __future__ import annotations
+
+import os
+import select
+from time import monotonic, sleep
+from typing import Final
+
+from . import descriptors
+from .descriptors import Descriptor
+
+IN: Final = select.POLLIN
+OUT: Final = select.POLLOUT
+
+
+class Poller:
+    """The descriptors the dispatcher waits for.
+
+    The constants of poll and epoll have the same values; only the unit of the
+    time-out differs.
+    """
+
+    def __init__(self) -> None:
+        if hasattr(select, "epoll"):
+            self._epoll = descriptors.keep(select.epoll)
+            self._poll: select.epoll | select.poll = self._epoll
+            self._scale = 1.0
+        else:
+            self._poll = select.poll()
+            self._scale = 1000.0
+        self.register = self._poll.register
+        self.modify = self._poll.modify
+        self.unregister = self._poll.unregister
+
+    def wait(self, seconds: float | None) -> list[tuple[int, int]]:
+        """Give the descriptors that are ready, with what they are ready for."""
+        if seconds is None:
+            return self._poll.poll()
+        return self._poll.poll(max(0.0, seconds) * self._scale)
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        if self._scale == 1.0:
+            descriptors.close(self._epoll)
+
+
+class Bell:
+    """Wakes the dispatcher from any thread, signal handler or finaliser: one write, no lock."""
+
+    def __init__(self) -> None:
+        if hasattr(os, "eventfd"):
+            self._ends = [descriptors.keep(lambda: Descriptor(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)))]
+        else:
+            self._ends = list(descriptors.pipe())
+            for end in self._ends:
+                os.set_blocking(end.fd, False)
+        self.fd = self._ends[0].fd
+        self._write = self._ends[-1].fd
+        self._ringing: list[None] = []  # one entry for each ring under way
+
+    def ring(self) -> None:
+        """End the wait; harmless if rung twice or after the end."""
+        self._ringing.append(None)
+        try:
+            fd = self._write
+            if fd >= 0:
+                os.write(fd, b"\1\0\0\0\0\0\0\0")
+        except BlockingIOError:
+            pass  # it is ringing already
+        finally:
+            self._ringing.pop()
+
+    def hush(self) -> None:
+        """Take the ringing away (dispatcher only)."""
+        try:
+            os.read(self.fd, 1 << 12)
+        except BlockingIOError:
+            pass
+
+    def close(self) -> None:
+        """Give the descriptors back, once nobody can be about to write to their number.
+
+        1. a ringer reads the number  2. we close it  3. somebody else opens a
+        file and gets that number  4. the ringer writes into it.  So wait for
+        the ringers that are under way; they hold no lock and need microseconds.
+        """
+        self._write = -1
+        end = monotonic() + 1.0
+        while self._ringing and monotonic() < end:
+            sleep(0)
+        if self._ringing:
+            return  # a ringer was torn by an exception: leak a number rather than risk a file
+        for end in self._ends:
+            end.close()

@@ -1,0 +1,68 @@
+"""Answers of calls that nobody has opened yet."""
+
+from __future__ import annotations
+
+from ._wire.messages import UNREADABLE, UNSENDABLE, VALUE
+
+
+class SealedAnswer:
+    """The bytes of one answer, as a worker sent them."""
+
+    __slots__ = ("_kind", "_label", "_limit", "_payload")
+
+    def __init__(self, kind: int, payload: bytes | bytearray, label: str) -> None:
+        self._kind = kind
+        self._payload = payload
+        self._label = label
+        self._limit: float | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is known to be an error; a value may still turn out unreadable."""
+        return self._kind != VALUE or self._limit is not None
+
+    def make_timeout(self, limit: float | None) -> None:
+        """Say that the call was interrupted because its limit had passed."""
+        self._limit = limit
+
+    def open(self) -> tuple[object, BaseException | None]:
+        """Rebuild the value or the error; runs user code, never raises an `Exception`."""
+        if self._kind == VALUE and self._limit is None:
+            from ._wire.codec import unpack_value
+
+            try:
+                return unpack_value(self._payload), None
+            except Exception as error:
+                return None, error
+        return None, self.error()
+
+    def error(self) -> BaseException:
+        """Rebuild the error."""
+        from . import errors
+        from ._tracebacks import unpack_exception
+        from ._wire.codec import loads
+
+        cause = None if self._kind == VALUE else unpack_exception(bytes(self._payload), loads)
+        if self._limit is not None:
+            return errors.call_timeout(self._label, self._limit, cause)
+        assert cause is not None
+        if self._kind == UNREADABLE:
+            return errors.unpicklable_argument(self._label, cause)
+        if self._kind == UNSENDABLE:
+            return errors.unpicklable_result(self._label, cause)
+        return cause
+
+
+class SealedError:
+    """An error made in the parent, for one future: a shared one would collect everybody's tracebacks."""
+
+    __slots__ = ("_error",)
+
+    failed = True
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def open(self) -> tuple[object, BaseException | None]:
+        """Give the error."""
+        return None, self._error

@@ -1,0 +1,38 @@
+"""Every message between parent and worker: a fixed header, then the payload.
+
+Both sides run the same version of ezflow, so the format needs no versions.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final
+
+HEADER: Final = Struct("=QQBB")
+"""Bytes of payload, number of the call (or key of the definition), kind, flags."""
+
+# parent → worker
+CALL: Final = 1
+DEFINE: Final = 2
+EXIT: Final = 3
+
+# worker → parent
+READY: Final = 10
+INIT_FAILED: Final = 11
+VALUE: Final = 12
+ERROR: Final = 13
+"""The call raised; the payload is a packed exception."""
+UNREADABLE: Final = 14
+"""Function or arguments could not be rebuilt; the payload is a packed exception."""
+UNSENDABLE: Final = 15
+"""The result could not be pickled; the payload is a packed exception."""
+
+# flags of CALL
+CLAIM: Final = 1
+"""The worker must find the call's number in its claims pipe before it starts it."""
+
+# flags of answers
+HEAVY: Final = 1
+"""The worker holds more memory than it may."""
+TOKEN: Final = Struct("=Q")
+"""One claim, or one interrupt, on its pipe: the number of the call."""

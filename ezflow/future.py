@@ -1,0 +1,386 @@
+"""The future of one call: the standard one, awaitable, opened by whoever asks first.
+
+Who owns what
+-------------
+* The dispatcher calls `_deliver` or `_drop`, once, and never waits for anything
+  a user's thread may hold for long (see `Gate` and `_settling`).
+* `_sealed` holds the answer as bytes.  The first thread that asks opens it, so
+  user code (unpickling) never runs on the dispatcher and a value nobody asks
+  for is never rebuilt.
+* `_call` and `_desk` lead back to the engine while the call is unfinished; both
+  are dropped at its end, so a kept future keeps no function and no arguments.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+from _thread import RLock as _RLock
+from _thread import allocate_lock
+from concurrent.futures._base import (
+    CANCELLED,
+    CANCELLED_AND_NOTIFIED,
+    FINISHED,
+    LOGGER,
+    PENDING,
+    RUNNING,
+)
+from threading import TIMEOUT_MAX
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from types import TracebackType
+
+    from ._call import Call, Sealed
+
+T = TypeVar("T")
+
+_UNDELIVERABLE: Final = 1.0
+"""Seconds the dispatcher waits for a future's lock before it settles without it.
+
+A KeyboardInterrupt inside `concurrent.futures.wait` can leave the lock of a
+future held for ever (it acquires them in a Python loop).  One lost lock must
+not stop the pool.  Nobody holds such a lock longer than a few assignments take.
+"""
+
+_DONE: Final = frozenset({CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED})
+
+
+class Desk(Protocol):
+    """What a future needs from its engine."""
+
+    def cancel(self, call: Call, future: Future[Any]) -> bool:
+        """Cancel a call as `concurrent.futures.Future.cancel` promises."""
+
+    def is_running(self, call: Call) -> bool:
+        """Tell whether a worker is busy with the call, as far as is known."""
+
+    def check_process(self) -> None:
+        """Raise if this process does not own the pool: nobody would ever answer."""
+
+    def call_back(self, fn: Callable[[Any], object], future: Future[Any]) -> None:
+        """Run a user's callback where it can hold up nobody."""
+
+    def prepare_callbacks(self) -> None:
+        """Make sure that callbacks can run later."""
+
+
+class Gate(_RLock):
+    """A condition whose `with` is a single C call.
+
+    `threading.Condition.__enter__` is Python code: a KeyboardInterrupt between
+    its acquiring and its return leaves the lock held for ever.  Cheaper, too:
+    a future costs one object less.
+    """
+
+    __slots__ = ("_sleepers",)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Sleep until `notify_all`; the gate must be held, once."""
+        sleeper = allocate_lock()
+        sleeper.acquire()
+        try:
+            self._sleepers.append(sleeper)
+        except AttributeError:
+            self._sleepers = [sleeper]
+        try:
+            self.release()
+            if timeout is None:
+                return sleeper.acquire()
+            return sleeper.acquire(True, min(max(timeout, 0.0), TIMEOUT_MAX))
+        finally:
+            if not self._is_owned():  # type: ignore[attr-defined]  # of every RLock, not in the stubs
+                self.acquire()
+            if sleeper in self._sleepers:
+                self._sleepers.remove(sleeper)
+
+    def notify_all(self) -> None:
+        """Wake everybody who waits."""
+        sleepers = getattr(self, "_sleepers", None)
+        if sleepers:
+            self._sleepers: list[Any] = []
+            for sleeper in sleepers:
+                sleeper.release()
+
+    def notify(self, n: int = 1) -> None:
+        """Wake everybody: a future is done for all."""
+        self.notify_all()
+
+
+class Future(concurrent.futures.Future[T]):
+    """The pending result of a call.
+
+    A `concurrent.futures.Future` that can be awaited: ``await pool.submit(f, x)``
+    works in any running asyncio loop, and cancelling the awaiting task cancels
+    the call.
+
+    Notes
+    -----
+    `cancel` also stops a call that is already running, unless the pool was made
+    with ``cancel_running=False``; its ``finally`` blocks run, then its worker is
+    replaced.  The value is unpickled by the first thread that asks for it.
+    Callbacks run on a thread of the pool that does nothing else.
+
+    Examples
+    --------
+    >>> from ezflow import ProcessPoolExecutor
+    >>> with ProcessPoolExecutor(1) as pool:
+    ...     pool.submit(pow, 2, 10).result()
+    1024
+    """
+
+    _condition: Gate  # type: ignore[assignment]  # used as the standard Condition is
+    _sealed: Sealed | None = None
+    _call: Call | None = None
+    _desk: Desk | None = None
+    _frames: TracebackType | None = None
+    _result: T | None = None
+    _exception: BaseException | None = None
+    _state: str = PENDING
+
+    def __init__(self) -> None:
+        # The standard initialiser makes a Condition, the costliest part of a
+        # submit; everything else it sets is a class attribute here.
+        self._condition = Gate()
+        self._waiters: list[Any] = []
+        self._done_callbacks: list[Callable[[Any], object]] = []
+
+    # ------------------------------------------------------------ the user's side
+
+    def result(self, timeout: float | None = None) -> T:
+        """Give the value of the call, or raise its error.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait.  Stops the waiting only, never the work.
+
+        Returns
+        -------
+        object
+            What the call returned.
+
+        Raises
+        ------
+        TimeoutError
+            If the call has not ended within `timeout`.
+        concurrent.futures.CancelledError
+            If the call was cancelled.
+        BaseException
+            Whatever the call raised, with the worker's own frames in its
+            traceback; `WorkerDied` if its worker died; `UnpicklingError` if the
+            value could not be rebuilt here.
+        """
+        try:
+            if self._state is not FINISHED:
+                self._wait_done(timeout)
+            if self._sealed is not None:
+                self._open()
+            error = self._exception
+            if error is not None:
+                raise error.with_traceback(self._frames)
+            return cast("T", self._result)
+        finally:
+            error = None
+            self = cast("Any", None)  # break the cycle of exception, frame and future
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Give the error of the call, or None if it returned a value.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait.
+
+        Returns
+        -------
+        BaseException or None
+            The error.
+
+        Raises
+        ------
+        TimeoutError
+            If the call has not ended within `timeout`.
+        concurrent.futures.CancelledError
+            If the call was cancelled.
+        """
+        if self._state is not FINISHED:
+            self._wait_done(timeout)
+        if self._sealed is not None:
+            self._open()
+        return self._exception
+
+    def cancel(self) -> bool:
+        """Cancel the call; stop it if it is running.
+
+        Returns
+        -------
+        bool
+            Whether the future is now cancelled.  False if the call has ended
+            already, or runs in a pool made with ``cancel_running=False``.
+
+        Notes
+        -----
+        A call that had not started leaves no trace.  A running one is
+        interrupted (`CallInterrupted`, so ``finally`` runs) and its worker is
+        killed and replaced; other calls are untouched.
+        """
+        call, desk = self._call, self._desk
+        if call is None or desk is None:
+            return super().cancel()
+        return desk.cancel(call, self)
+
+    def running(self) -> bool:
+        """Tell whether a worker is busy with the call."""
+        call, desk = self._call, self._desk
+        if self._state is PENDING and call is not None and desk is not None:
+            return desk.is_running(call)
+        return self._state is RUNNING
+
+    def add_done_callback(self, fn: Callable[[Any], object]) -> None:
+        """Call `fn` with this future as soon as it is done.
+
+        Parameters
+        ----------
+        fn : callable
+            Takes the future.  Runs on the pool's callback thread, in the order
+            of adding; at once, in the calling thread, if the future is done.
+            An exception it raises is logged and ignored.
+        """
+        desk = self._desk
+        if desk is not None and not _is_asyncio(fn):
+            desk.prepare_callbacks()
+        with self._condition:
+            if self._state not in _DONE:
+                self._done_callbacks.append(fn)
+                return
+        run_callback(fn, self)
+
+    def __await__(self) -> Generator[Any, None, T]:
+        """Wait in an asyncio task; cancelling the task cancels the call."""
+        from asyncio import wrap_future
+
+        return wrap_future(self).__await__()
+
+    def __repr__(self) -> str:
+        """Show the state, and the type of what came back."""
+        if self._state is PENDING and self.running():
+            return f"<{type(self).__name__} at {id(self):#x} state=running>"
+        if self._state is FINISHED and self._sealed is not None:
+            kind = "raised" if self._sealed.failed else "returned"
+            return f"<{type(self).__name__} at {id(self):#x} state=finished {kind} (not opened)>"
+        return super().__repr__()
+
+    def _get_snapshot(self) -> tuple[bool, bool, object, BaseException | None]:
+        """Give asyncio (3.14 and later) the end of the call in one look."""
+        if self._state is FINISHED:
+            if self._sealed is not None:
+                self._open()
+            return True, False, self._result, self._exception
+        return self.done(), self.cancelled(), None, None
+
+    # ------------------------------------------------------------ waiting and opening
+
+    def _wait_done(self, timeout: float | None) -> None:
+        """Wait for the end; raise if there is none in time or it is a cancellation."""
+        state = self._state
+        if state not in _DONE:
+            if self._desk is not None:
+                self._desk.check_process()
+            end = None if timeout is None else monotonic() + timeout
+            with self._condition:
+                while self._state not in _DONE:
+                    left = None if end is None else end - monotonic()
+                    if left is not None and left <= 0:
+                        raise TimeoutError
+                    self._condition.wait(left)
+            state = self._state
+        if state is not FINISHED:
+            raise concurrent.futures.CancelledError
+
+    def _open(self) -> None:
+        """Rebuild the answer, once; whoever comes second waits for the first."""
+        lock = self.__dict__.setdefault("_opening", allocate_lock())
+        with lock:
+            sealed = self._sealed
+            if sealed is None:
+                return
+            value, error = sealed.open()
+            if error is None:
+                self._result = cast("T", value)
+            else:
+                self._frames = error.__traceback__
+                self._exception = error
+            self._sealed = None
+
+    # ------------------------------------------------------------ the engine's side
+
+    def _bind(self, call: Call, desk: Desk) -> None:
+        """Say which call this is the future of."""
+        self._call = call
+        self._desk = desk
+
+    def deliver(self, sealed: Sealed) -> None:
+        """Take the answer (dispatcher only)."""
+        owned = self._condition.acquire(timeout=_UNDELIVERABLE)
+        try:
+            if self._state in _DONE:
+                return
+            self._sealed = sealed
+            self._state = FINISHED
+            self._call = None
+            if self._waiters:
+                for waiter in self._waiters:
+                    if sealed.failed:
+                        waiter.add_exception(self)
+                    else:
+                        waiter.add_result(self)
+            self._condition.notify_all()
+        finally:
+            if owned:
+                self._condition.release()
+        if self._done_callbacks:
+            self._invoke_callbacks()
+        self._desk = None
+
+    def drop(self) -> None:
+        """Learn that the call was cancelled (any thread)."""
+        owned = self._condition.acquire(timeout=_UNDELIVERABLE)
+        try:
+            if self._state in _DONE:
+                return
+            # Straight to the second of the two standard states, because `wait`
+            # and `as_completed` only see that one.
+            self._state = CANCELLED_AND_NOTIFIED
+            self._call = None
+            for waiter in self._waiters:
+                waiter.add_cancelled(self)
+            self._condition.notify_all()
+        finally:
+            if owned:
+                self._condition.release()
+        self._invoke_callbacks()
+        self._desk = None
+
+    def _invoke_callbacks(self) -> None:
+        """Run asyncio's callbacks here (they only wake a loop), a user's elsewhere."""
+        desk = self._desk
+        for fn in self._done_callbacks:
+            if desk is None or _is_asyncio(fn):
+                run_callback(fn, self)
+            else:
+                desk.call_back(fn, self)
+
+
+def _is_asyncio(fn: object) -> bool:
+    """Recognise the callback of `asyncio.wrap_future`, which only schedules and never blocks."""
+    return getattr(fn, "__module__", None) == "asyncio.futures"
+
+
+def run_callback(fn: Callable[[Any], object], future: Future[Any]) -> None:
+    """Call a callback; log what it raises, as the standard future does."""
+    try:
+        fn(future)
+    except Exception:
+        LOGGER.exception("exception calling callback for %r", future)
