@@ -306,7 +306,7 @@ def circumstances() -> dict[str, object]:
     with contextlib.suppress(OSError):
         names = [x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")]
         cpu = names[0].partition(":")[2].strip() if names else ""
-    dirty = "+" if git("status", "--porcelain", "--", "ezflow") else ""
+    dirty = "+" if git("status", "--porcelain", "--", ":/ezflow") else ""
     return {
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),

@@ -1,0 +1,1 @@
+"""Real users of an executor, running on our class: ``nox -s clients``."""
