@@ -15,25 +15,23 @@ may call.  Everything is all-or-nothing: a start that fails leaves no descriptor
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from multiprocessing import process as mp_process
-from multiprocessing import reduction, util
+from multiprocessing import process, reduction, util
 from multiprocessing.context import BaseContext
 from signal import SIGKILL
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from . import descriptors
+from . import descriptors, template
 from .descriptors import Descriptor
-from .process import EXIT_CODE_SECONDS, ForkProcess, ForkServerProcess, SpawnProcess, WorkerEnds, WorkerProcess
-
-if TYPE_CHECKING:
-    from .template import Template
+from .popen import EXIT_CODE_SECONDS
+from .process import ForkProcess, ForkServerProcess, SpawnProcess, WorkerEnds, WorkerProcess
 
 __all__ = ["Child", "Starter", "WorkerEnds"]
+
+_process: Any = process  # _children: what active_children() goes through; another set in every forked process
 
 # Chosen: room for this many bytes on the way to a worker before the dispatcher has to wait for it.  The system lowers
 # it to its own limit (Linux: net.core.wmem_max, 208 KiB unless raised).
@@ -85,7 +83,7 @@ class Starter:
         self._preload = tuple(preload)
         self._environ_defaults = dict(environ_defaults or {})
         self._pid = os.getpid()
-        self._template: Template | None = None
+        self._template: template.Template | None = None
         self._is_closed = False
 
     def prepare(self) -> None:
@@ -94,9 +92,7 @@ class Starter:
         Memory, modules and globals of this process reach workers as they are now.
         """
         if self.method == "fork" and self._template is None and not self._is_closed:
-            from .template import fork_template
-
-            self._template = fork_template(self._fork_args)
+            self._template = template.fork_template(self._fork_args)
 
     def start(self) -> Child:
         """Start one process; return when it exists, which is before it is ready.
@@ -105,7 +101,7 @@ class Starter:
         ------
         OSError
             The system has no room for another process or descriptor, or the process could not be executed.
-        TemplateGone
+        TemplateGoneError
             (a `ChildProcessError`) The template was killed, so under fork no worker can be started any more.
         """
         if self._is_closed:
@@ -118,32 +114,30 @@ class Starter:
         if self.method == "fork":
             self.prepare()
             return self._start(ForkProcess, self._template)
-        from . import template
-
         try:
             return self._start(ForkServerProcess, template.shared_template(self._preload))
-        except template.TemplateGone:  # killed between the look and the request: once more
+        except template.TemplateGoneError:  # killed between the look and the request: once more
             return self._start(ForkServerProcess, template.shared_template(self._preload))
 
     def close(self) -> None:
         """End the template of a fork pool; living workers go on, their exit codes become unknown.  Idempotent."""
         self._is_closed = True
-        template, self._template = self._template, None
-        if template is not None and os.getpid() == self._pid:
-            template.close()
+        ours, self._template = self._template, None
+        if ours is not None and os.getpid() == self._pid:
+            ours.close()
 
-    def _start(self, kind: type[WorkerProcess], template: Template | None) -> Child:
+    def _start(self, kind: type[WorkerProcess], source: template.Template | None) -> Child:
         ends = _ParentEnds()
         try:
             fds = ends.open()
-            process = kind(self._main, self._pack, fds, self._environ_defaults, template)
-            process.start()
+            worker = kind(self._main, self._pack, fds, self._environ_defaults, source)
+            worker.start()
         except BaseException:
             ends.close()
             raise
         finally:
             ends.close_workers_side()
-        return Child(process, ends)
+        return Child(worker, ends)
 
 
 class Child:
@@ -199,10 +193,6 @@ class Child:
             return None
 
     def signal(self, signum: int) -> None:
-        """Send a signal to the worker alone; never to anybody else."""
-        self._popen.send_signal(signum)
-
-    def signal(self, signum: int) -> None:
         """Send a signal to the worker process alone; nothing happens if it has ended."""
         self._popen.send_signal(signum)
 
@@ -228,7 +218,7 @@ class Child:
         self.exit_code()
         self._popen.close()
         if self._popen.returncode is not None:
-            mp_process._children.discard(self.process)  # type: ignore[attr-defined]
+            _process._children.discard(self.process)
         # else: it stays in multiprocessing's list, and is reaped by the next call that looks there
 
 
@@ -281,4 +271,4 @@ def _kill_at_exit(popen: Any) -> None:
 
 
 def _default_method() -> str:
-    return "forkserver" if reduction.HAVE_SEND_HANDLE else "spawn"  # type: ignore[attr-defined]
+    return "forkserver" if reduction.HAVE_SEND_HANDLE else "spawn"

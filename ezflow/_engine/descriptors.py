@@ -208,4 +208,6 @@ def _after_fork_in_child() -> None:
 HAVE_PIDFD: Final = _has_pidfd()
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=_after_fork_in_child)
+    os.register_at_fork(
+        before=lock.acquire, after_in_parent=lock.release, after_in_child=_after_fork_in_child
+    )

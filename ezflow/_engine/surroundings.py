@@ -8,27 +8,32 @@ The second half makes a process a worker: a session of its own, no terminal, pla
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # signal's own wrappers make two enum members per call, and there are 64 signals
 import os
 import re
 import signal
 import sys
 import time
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
-_Filter = tuple[str, "_Pattern", tuple[str, str], "_Pattern", int]
-_Pattern = tuple[str, int] | None
+TYPE_CHECKING = False  # workers import this file: typing and dataclasses would cost them milliseconds
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, TypeAlias
+
+    _Pattern: TypeAlias = tuple[str, int] | None
+    _Filter: TypeAlias = tuple[str, _Pattern, tuple[str, str], _Pattern, int]
 
 
-@dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What is taken along from the parent to a worker; plain values only."""
+    """What is taken along from the parent to a worker; plain values only, never changed."""
 
-    environ: dict[str, str]
-    filters: list[_Filter]
-    umask: int | None
+    __slots__ = ("environ", "filters", "umask")
+
+    def __init__(self, environ: dict[str, str], filters: list[_Filter], umask: int | None) -> None:
+        self.environ = environ
+        self.filters = filters
+        self.umask = umask
 
     @classmethod
     def capture(cls, environ_defaults: Mapping[str, str]) -> Surroundings:
@@ -46,13 +51,15 @@ class Surroundings:
         reseed()
 
     def _apply_environ(self) -> None:
-        zone = os.environ.get("TZ")
-        for name in os.environ.keys() - self.environ.keys():
+        here = dict(os.environ)
+        if here == self.environ:
+            return
+        for name in here.keys() - self.environ.keys():
             del os.environ[name]
         for name, value in self.environ.items():
-            if os.environ.get(name) != value:
+            if here.get(name) != value:
                 os.environ[name] = value
-        if os.environ.get("TZ") != zone:
+        if here.get("TZ") != self.environ.get("TZ"):
             time.tzset()
 
 
@@ -101,7 +108,8 @@ class _ByName(type):
 
 def _describe_filters() -> list[_Filter]:
     described: list[_Filter] = []
-    for action, message, category, module, line in list(warnings.filters):
+    filters: list[Any] = list(warnings.filters)
+    for action, message, category, module, line in filters:
         described.append(
             (action, _describe_pattern(message), (category.__module__, category.__qualname__),
              _describe_pattern(module), line)
@@ -173,7 +181,7 @@ def is_worker_process() -> bool:
 
 
 def isolate() -> None:
-    """Cut this process off from the parent's terminal, session and signal handling.
+    """Cut this process off from its parent's terminal, session, signal mask and wake-up descriptor.
 
     SIGINT gets Python's own handler, as in any Python program: `_thread.interrupt_main`, `asyncio.run` and calls
     that send it to themselves then behave as usual.  (Ignoring it would be inherited by every program a call
@@ -190,22 +198,23 @@ def isolate() -> None:
         os.close(null)
     else:
         os.set_inheritable(0, True)
-    reset_signals()
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # A Ctrl-C that came while SIGINT was blocked is pending: ignoring it drops it, then the mask may go.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     _is_worker = True
 
 
-def reset_signals() -> None:
-    """Install default handlers, no wake-up descriptor and an empty signal mask."""
-    signal.set_wakeup_fd(-1)
-    default = (signal.SIG_DFL, signal.SIG_IGN, None)
-    for number in signal.valid_signals():
-        if signal.getsignal(number) not in default:  # the user's Python function, inherited by fork
-            signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    # A Ctrl-C that came while SIGINT was blocked is pending: ignoring it drops it, the rest of the mask may go.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+def drop_handlers() -> None:
+    """Put the default action in place of every Python signal handler, which a forked child has inherited."""
+    for number in range(1, _signal.NSIG):
+        try:
+            if callable(_signal.getsignal(number)):  # the default actions are plain numbers there
+                _signal.signal(number, _signal.SIG_DFL)
+        except (OSError, ValueError):  # numbers the C library keeps for itself
+            pass
 
 
 def _after_fork_in_child() -> None:

@@ -22,6 +22,7 @@ when its socket or its lifeline ends, so with the parent.  Workers outlive it; t
 from __future__ import annotations
 
 import array
+import atexit
 import errno
 import gc
 import os
@@ -31,16 +32,27 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
-from multiprocessing import popen_fork, process, reduction, resource_tracker, spawn, util
-from typing import Any, NoReturn
+from multiprocessing import popen_fork, process, reduction, spawn, util
 
 from . import descriptors, lifeline, surroundings
 from . import process as engine_process
 from .descriptors import Descriptor
-from .process import STATUS, Process, SpawnPopen
+from .popen import START_LIMIT_SECONDS, STATUS, SpawnPopen, received_fds
+from .process import Process, resource_tracker_state
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, NoReturn
+
+# What multiprocessing keeps to itself or typeshed does not know: read these lines for every new Python.
+_process: Any = process  # parent_process()._sentinel, current_process()._inheriting
+_reduction: Any = reduction  # DupFd
+_util: Any = util  # _flush_std_streams, _exit_function
 
 _MAX_FDS = 250  # Linux refuses more than 253 in one message
+
+_RUNS_EXIT_FUNCTIONS = hasattr(popen_fork, "atexit")  # multiprocessing does in forked children since 3.13
 
 _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
@@ -61,15 +73,17 @@ class Template:
             raise ValueError(f"a worker cannot be given more than {_MAX_FDS} descriptors, got {len(fds)}")
         with self._lock:
             try:
-                self._requests.sendmsg([b"w"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
+                self._requests.sendmsg(
+                    [b"w"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
+                )
             except (ConnectionError, OSError) as error:
                 if isinstance(error, ConnectionError) or error.errno == errno.EBADF:
                     raise self.error() from error
                 raise
 
-    def error(self) -> TemplateGone:
+    def error(self) -> TemplateGoneError:
         """Describe what is wrong when a request was not answered."""
-        return TemplateGone(
+        return TemplateGoneError(
             f"the {self._kind} (pid {self.pid}) has ended, so no worker can be started from it"
         )
 
@@ -83,7 +97,7 @@ class Template:
             self._popen.end()
 
 
-class TemplateGone(ChildProcessError):
+class TemplateGoneError(ChildProcessError):
     """The template process was killed or ended."""
 
 
@@ -93,12 +107,8 @@ class TemplateGone(ChildProcessError):
 class _ForkedTemplate(SpawnPopen):
     """A template that was forked from this process: watched like a spawned one."""
 
-    def __init__(self, pid: int, lifeline_w: Descriptor) -> None:
-        self._forked = pid, lifeline_w
-        super().__init__(None)  # type: ignore[arg-type]  # there is no process object
-
-    def _launch(self, process_obj: object) -> None:
-        self.pid, self.lifeline = self._forked
+    def _launch(self, process_obj: tuple[int, Descriptor]) -> None:
+        self.pid, self.lifeline = process_obj
         self.pidfd = descriptors.pidfd(self.pid)
 
     def end(self) -> None:
@@ -111,7 +121,7 @@ def fork_template(inherited: object) -> Template:
     Under ``-W error`` Python raises its warning about threads *after* the fork: that child is ended and reaped.
     """
     descriptors.require(8)
-    util._flush_std_streams()  # type: ignore[attr-defined]  # or every worker would print what is buffered here
+    _util._flush_std_streams()  # or every worker would print what is buffered here
     lifeline_w: Descriptor | None = None
     ours: socket.socket | None = None
     with descriptors.lock:  # so that no fork in another thread takes the template's ends along
@@ -124,7 +134,7 @@ def fork_template(inherited: object) -> Template:
             pid = os.fork()
             if pid == 0:
                 _be_template(theirs, lifeline_r, inherited)
-            template = _ForkedTemplate(pid, lifeline_w)
+            template = _ForkedTemplate((pid, lifeline_w))
         except BaseException:
             if theirs is not None:
                 theirs.close()
@@ -145,14 +155,18 @@ def _be_template(requests: socket.socket, lifeline_r: int, inherited: object) ->
         requests.send(STATUS.pack(os.getpid()))  # read only if the parent's os.fork raised
         gc_was_enabled = gc.isenabled()
         gc.disable()  # a collection here would run finalizers that belong to the parent
+        surroundings.drop_handlers()
         engine_process.inherited = inherited
-        tracker = resource_tracker._resource_tracker  # type: ignore[attr-defined]
+        tracker = resource_tracker_state
         if tracker._fd is not None:  # the current one travels with each start
             os.close(tracker._fd)
             tracker._fd = None
         tracker._pid = None
         tracker._lock._at_fork_reinit()
         serve(requests, lifeline_r, gc_enabled=gc_was_enabled)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        _util._flush_std_streams()
     finally:
         os._exit(0)
 
@@ -182,30 +196,30 @@ class _TemplateProcess(Process):
     """The fresh interpreter that serves as template for all pools of this process."""
 
     _start_method = "forkserver"
-    _shares_tracker = False  # each worker gets it with its start
+    shares_tracker = False  # each worker gets it with its start
 
     def __init__(self, requests: int, preload: Sequence[str]) -> None:
         super().__init__()
         self._name = "ezflow-forkserver"
-        self._requests = requests
+        self._requests: Any = requests  # a number here, something to be detached in the child
         self._preload = tuple(preload)
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        state["_requests"] = reduction.DupFd(self._requests)  # type: ignore[attr-defined]
+        state["_requests"] = _reduction.DupFd(self._requests)
         return state
 
     def run(self) -> None:
         """Import what workers need, then serve (in the template)."""
-        fd = descriptors.raise_above_stdio(self._requests.detach())  # type: ignore[attr-defined]
+        fd = descriptors.raise_above_stdio(self._requests.detach())
         os.set_inheritable(fd, False)
-        watched: int = process.parent_process()._sentinel  # type: ignore[attr-defined,union-attr]
+        watched: int = _process.parent_process()._sentinel
         for name in self._preload:
             try:
                 __import__(name)
             except ImportError:
                 pass
-        util._flush_std_streams()  # type: ignore[attr-defined]
+        _util._flush_std_streams()
         try:
             serve(socket.socket(fileno=fd), watched, gc_enabled=True)
         finally:
@@ -213,6 +227,8 @@ class _TemplateProcess(Process):
 
 
 class _SpawnedTemplate(SpawnPopen):
+    mark = "ezflow-forkserver"
+
     def end(self) -> None:
         _end(self)
 
@@ -239,7 +255,7 @@ def _end(popen: SpawnPopen) -> None:
     if popen.lifeline is not None:
         popen.lifeline.close()
     popen.send_signal(signal.SIGKILL)
-    popen.wait(engine_process.START_LIMIT_SECONDS)
+    popen.wait(START_LIMIT_SECONDS)
     popen.close()
 
 
@@ -386,36 +402,32 @@ def _be_worker(data_r: int, fds: list[int]) -> NoReturn:
     """Run one worker in the freshly forked child, as `multiprocessing` runs a forked process."""
     code = 1
     try:
-        engine_process.received_fds[:] = fds
+        received_fds[:] = fds
         parent_sentinel = os.dup(data_r)
-        clears_atexit = hasattr(popen_fork, "atexit")  # Python 3.13 and later run exit functions in forked children
-        if clears_atexit:
-            import atexit
-
+        if _RUNS_EXIT_FUNCTIONS:
             atexit._clear()
-            atexit.register(util._exit_function)  # type: ignore[attr-defined]
+            atexit.register(_util._exit_function)
         try:
-            me = _load(data_r)
+            me: Any = _load(data_r)
         except EOFError:
             os._exit(1)  # the parent died, or gave this start up
-        code = me._bootstrap(parent_sentinel=parent_sentinel)  # type: ignore[attr-defined]
-        if clears_atexit:
+        code = me._bootstrap(parent_sentinel=parent_sentinel)
+        if _RUNS_EXIT_FUNCTIONS:
             atexit._run_exitfuncs()
     except BaseException:
         sys.excepthook(*sys.exc_info())
-        util._flush_std_streams()  # type: ignore[attr-defined]
+        _util._flush_std_streams()
     finally:
         os._exit(code)
 
 
-def _load(data_r: int) -> process.BaseProcess:
+def _load(data_r: int) -> object:
     """Read preparation data and process object, as `multiprocessing.spawn` does in a fresh interpreter."""
-    current = process.current_process()
-    current._inheriting = True  # type: ignore[attr-defined]
+    current = _process.current_process()
+    current._inheriting = True
     try:
         with open(data_r, "rb") as from_parent:
             spawn.prepare(pickle.load(from_parent))
-            loaded: process.BaseProcess = pickle.load(from_parent)
-            return loaded
+            return pickle.load(from_parent)
     finally:
-        del current._inheriting  # type: ignore[attr-defined]
+        del current._inheriting
