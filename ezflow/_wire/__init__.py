@@ -1,0 +1,1 @@
+"""The wire: how calls and values become bytes, and how bytes travel."""

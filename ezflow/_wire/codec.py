@@ -1,0 +1,621 @@
+"""Calls of the parent to bytes, and results back.
+
+A call becomes a payload and the definitions it needs. The payload is a pickle
+of ``(what, args, kwargs)``; the definitions carry what is sent once per worker
+and version: top-level names of ``__main__``, and code that has no name::
+
+    pack_call ──▶ payload ───────────────────────────▶ every call
+              └─▶ Definition(key, version, data), … ──▶ a worker that was not sent this version yet
+
+``what`` is the function itself, or a short form of it that costs less than
+pickling a function: ``(module, name)`` of an importable one, the key of a name
+of ``__main__`` or of code without state, ``(key, closure contents)`` of a closure
+over plain values. A payload with needs begins with their keys
+(`workspace.WITH_KEYS`), because a worker must apply them before it unpickles.
+
+Never stale: at each call every name that the call needs, directly or through
+others, is compared with what was last sent (see `mirror` and `watch`).
+
+One codec per pool, used by many threads at once. There is no lock: all state is
+dicts whose entries are replaced in one step, and immutable records. An
+exception at any point, Ctrl-C included, leaves at worst a record unmade.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from array import array
+from itertools import count
+from types import FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from . import rebuild, workspace
+from .functions import facts_of, plain_annotations, submodules
+from .mirror import ABSENT, Built, Builder, Definition, Entry, GlobalFailure, Mirror, Slot, find_home
+from .pickling import KEEP_BELOW, WirePickler
+from .where import is_importable, named
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import CodeType
+
+    from .functions import CodeFacts
+    from .mirror import Root
+
+Packed: TypeAlias = tuple[bytes, tuple[Definition, ...]]
+"""Payload of a call, and what a worker must have been told before it."""
+
+_N_SLOTS: Final = 4096
+"""Code objects without a name that workers remember. Larger: programs that make code all the time fill
+memory on both sides. Smaller: such code is sent again more often (chosen)."""
+
+_N_SPACES: Final = 64  # exec namespaces that are remembered (chosen, as above)
+
+_N_PLANS: Final = 1024  # call sites and sets of needs that are remembered (chosen, as above)
+
+_ATOMS: Final = frozenset({type(None), bool, int, float, complex, str, bytes})
+
+_modules = sys.modules
+
+
+class Codec(Builder):
+    """Packs the calls of one pool.
+
+    Parameters
+    ----------
+    inherits : bool
+        Whether workers are forks of this process: a global that cannot be pickled is then not an error,
+        the worker uses the one it inherited.
+
+    Notes
+    -----
+    Any thread may call any method at any time. No user code runs under a lock; there is none.
+    """
+
+    def __init__(self, *, inherits: bool = False) -> None:
+        self.inherits = inherits
+        self._idle: list[_CallPickler] = []
+        self._keys = count(1)
+        self._main: Mirror | None = None
+        self._modules: dict[str, Mirror] = {}
+        self._spaces: dict[int, Mirror] = {}
+        self._name_keys: dict[tuple[object, str], int] = {}
+        self._slot_keys: dict[object, int] = {}
+        self._slots: dict[tuple[int, int], Slot] = {}
+        self._closures: dict[tuple[Root, ...], _Closure] = {}
+        self._variables: dict[int, tuple[Any, str]] = {}
+
+    def pack_call(
+        self, fn: Callable[..., object], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Packed:
+        """Pickle a call.
+
+        Parameters
+        ----------
+        fn : callable
+            What to call.
+        args : tuple
+            Positional arguments.
+        kwargs : dict
+            Keyword arguments.
+
+        Returns
+        -------
+        payload : bytes
+            For `Workspace.unpack_call`.
+        needs : tuple of Definition
+            For `Workspace.define`, before the payload, where the worker was last sent another version.
+
+        Raises
+        ------
+        PicklingError
+            If something cannot be pickled; the cause is pickle's own error.
+        Exception
+            What the user's ``__reduce__`` or ``__getstate__`` raised, with a note that names the place.
+        """
+        try:
+            pickler = self._idle.pop()
+        except IndexError:
+            pickler = _CallPickler(self)
+        try:
+            what: object = fn
+            roots: tuple[Root, ...] = ()
+            if type(fn) is FunctionType:
+                what, roots = self._short_form(fn)
+            body = pickler.dumps((what, args, kwargs))
+            needs = pickler.needs
+            if needs:
+                roots = tuple(dict.fromkeys((*roots, *needs)))
+                pickler.needs = {}
+            if roots:
+                closure = self._closures.get(roots)
+                if closure is None or not closure.is_current():
+                    closure = self._close(roots)
+                packed = closure.head + body, closure.definitions
+            else:
+                packed = body, ()
+        except Exception as error:
+            raise self._explain(error, fn, args, kwargs) from error.__cause__
+        if len(body) < KEEP_BELOW:
+            self._idle.append(pickler)
+        return packed
+
+    def pack_initializer(self, initializer: Callable[..., object], initargs: tuple[Any, ...]) -> Packed:
+        """Pickle an initializer, while multiprocessing is starting the process it is for.
+
+        Locks, queues and connections of multiprocessing may be among the arguments.
+        """
+        return self.pack_call(initializer, initargs, {})
+
+    # --- functions
+
+    def _short_form(self, fn: FunctionType) -> tuple[object, tuple[Root, ...]]:
+        """Return what stands for a function in the payload, and what it needs."""
+        module, name = fn.__module__, fn.__qualname__
+        home = _modules.get(module)
+        if home is not None and home.__dict__.get(name) is fn:
+            if is_importable(module, home):
+                return (module, name), ()
+            mirror = self.mirror_of_module(module, home)
+            return self.key_of(mirror, name), ((mirror, name),)
+        if fn.__defaults__ is None and fn.__kwdefaults__ is None and not fn.__dict__:
+            code = fn.__code__
+            if fn.__name__ == code.co_name and name == code.co_qualname:
+                slot = self.slot(fn)
+                facts: CodeFacts = slot.facts
+                if fn.__doc__ == facts.doc and module == fn.__globals__.get("__name__"):
+                    if fn.__closure__ is None:
+                        return slot.definition.key, (slot,)
+                    contents = tuple([_content(cell) for cell in fn.__closure__])
+                    if _ATOMS.issuperset(map(type, contents)):
+                        return (slot.definition.key, contents), (slot,)
+        return fn, ()
+
+    def slot(self, function: FunctionType) -> Slot:
+        """Return the definition of a function's code."""
+        code, space = function.__code__, function.__globals__
+        place = id(code), id(space)
+        slot = self._slots.get(place)
+        if (
+            slot is not None
+            and slot.facts.code is code
+            and (slot.mirror is None or slot.mirror.globals is space)
+            and slot.is_current()
+        ):
+            return slot
+        slot = self._make_slot(function, code, space)
+        if len(self._slots) >= _N_SLOTS:
+            self._slots.clear()
+        self._slots[place] = slot
+        return slot
+
+    def _make_slot(self, function: FunctionType, code: CodeType, space: dict[str, Any]) -> Slot:
+        n_modules = len(_modules)
+        facts = facts_of(code)
+        where = self.space_of(function)
+        mirror = where if isinstance(where, Mirror) else None
+        needs: tuple[Root, ...] = ()
+        absent: tuple[str, ...] = ()
+        if mirror is not None:
+            needs, absent = mirror.names_of(facts)
+        imports = submodules(facts, [space[name] for name in facts.names if name in space])
+        place = where.space if isinstance(where, Mirror) else where
+        data = self._dump((workspace.CODE, place, None, facts.data, plain_annotations(function), imports))
+        key = self._slot_key((code, code.co_filename, place))
+        return Slot(mirror, Definition(key, hash(data), data), needs, absent, n_modules, facts)
+
+    def _slot_key(self, content: object) -> int:
+        """Number a code object; above a limit the oldest number is given to the newest code."""
+        found = self._slot_keys.get(content)
+        if found is not None:
+            return found
+        fresh = next(self._keys)
+        if len(self._slot_keys) >= _N_SLOTS:
+            try:
+                fresh = self._slot_keys.pop(next(iter(self._slot_keys)))
+            except (KeyError, RuntimeError, StopIteration):  # another thread is at it
+                pass
+        return self._slot_keys.setdefault(content, fresh)
+
+    # --- whose globals
+
+    def mirror_of_module(self, name: str, module: ModuleType) -> Mirror:
+        """Return the mirror of ``__main__`` or of a module that cannot be imported."""
+        space = module.__dict__
+        if name == "__main__":
+            mirror = self._main
+            if mirror is None or mirror.globals is not space:
+                mirror = self._main = Mirror(self, None, "__main__", space)
+            return mirror
+        found = self._modules.get(name)
+        if found is None or found.globals is not space:
+            found = self._modules[name] = Mirror(self, "=" + name, name, space)
+        return found
+
+    def space_of(self, function: FunctionType) -> Mirror | str:
+        """Return whose globals a function uses: a mirror's, or those of an importable module."""
+        space = function.__globals__
+        name = space.get("__name__")
+        home = _modules.get(name) if isinstance(name, str) else None
+        if isinstance(name, str) and home is not None and home.__dict__ is space:
+            return name if is_importable(name, home) else self.mirror_of_module(name, home)
+        found = self._spaces.get(id(space))
+        if found is not None and found.globals is space:
+            return found
+        while len(self._spaces) >= _N_SPACES:
+            try:
+                self._spaces.pop(next(iter(self._spaces)))
+            except (KeyError, RuntimeError, StopIteration):  # another thread is at it
+                continue
+        found = Mirror(self, next(self._keys), name if isinstance(name, str) else "", space)
+        self._spaces[id(space)] = found
+        return found
+
+    # --- definitions
+
+    def key_of(self, mirror: Mirror, name: str) -> int:
+        """Number a name of a mirror."""
+        place = mirror.space, name
+        found = self._name_keys.get(place)
+        return found if found is not None else self._name_keys.setdefault(place, next(self._keys))
+
+    def build(self, obj: object, owner: tuple[Mirror, str], *, root: object = ABSENT) -> Built:
+        """Pickle a part of the definition of `owner`."""
+        pickler = _DefinitionPickler(self, owner, root)
+        data = pickler.dumps(obj)
+        return Built(data, tuple(pickler.needs))
+
+    def is_by_identity(self, value: object) -> bool:
+        """Say whether a value is a thing without content, such as a lock."""
+        return _kind_name(type(value)) in _FRESH_KINDS or _is_parents_own(value)
+
+    def _dump(self, obj: object) -> bytes:
+        return WirePickler().dumps(obj)
+
+    def _close(self, roots: tuple[Root, ...]) -> _Closure:
+        """Collect what the roots need, directly or not, as of now."""
+        todo = list(reversed(roots))
+        seen: dict[Root, None] = {}
+        entries: list[Entry] = []
+        slots: list[Slot] = []
+        while todo:
+            root = todo.pop()
+            if root in seen:
+                continue
+            seen[root] = None
+            item: Entry | Slot
+            if isinstance(root, Slot):
+                item = root
+                slots.append(root)
+            else:
+                mirror, name = root
+                item = mirror.entry(name)
+                entries.append(item)
+            todo += reversed(item.needs)
+        closure = _Closure(tuple(entries), tuple(slots))
+        if len(self._closures) >= _N_PLANS:
+            self._closures.clear()
+        self._closures[roots] = closure
+        return closure
+
+    def context_variable(self, variable: Any) -> tuple[object, ...]:
+        """Reduce a context variable: its own in an importable module, else one per worker."""
+        found = self._variables.get(id(variable))
+        if found is None:
+            found = self._variables.setdefault(
+                id(variable), (variable, f"{variable.name}/{next(self._keys)}")
+            )
+        home = find_home(variable)
+        if home is not None:
+            return rebuild.attribute, home
+        from contextvars import Context
+
+        default: tuple[object, ...] = ()
+        try:
+            default = (Context().run(variable.get),)
+            self._dump(default)
+        except Exception:  # it has none, or one that cannot be pickled
+            default = ()
+        return rebuild.context_variable, (found[1], variable.name, default)
+
+    # --- errors
+
+    def _explain(
+        self, error: Exception, fn: Callable[..., object], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Exception:
+        """Turn an error of packing into what the caller shall see."""
+        from .diagnose import find_path, is_pickling_trouble, note_path
+
+        direction: Any
+        if isinstance(error, GlobalFailure):
+            failure = error
+            error = failure.error
+            direction = "function"
+            name = f"fn.__globals__[{failure.name!r}]"
+            path = find_path({name: failure.value}, self._try_global)
+        elif error.__class__ is _NotInATask:
+            error = TypeError(*error.args)
+            direction, path = self._find(fn, args, kwargs, find_path)
+        else:
+            direction, path = self._find(fn, args, kwargs, find_path)
+        note_path(error, path)
+        if not is_pickling_trouble(error):
+            return error
+        from .. import errors
+        from .._call import label_of
+
+        return errors.unpicklable(direction, label_of(fn), error, path)
+
+    def _find(
+        self, fn: object, args: tuple[Any, ...], kwargs: Mapping[str, Any], find_path: Any
+    ) -> tuple[str, str]:
+        roots: dict[str, object] = {"args": args, "kwargs": kwargs, "fn": fn}
+        path: str = find_path(roots, self._try)
+        return ("function" if path.startswith("fn") else "argument"), path
+
+    def _try(self, obj: object) -> None:
+        pickler = _CallPickler(self)
+        pickler.dumps(obj)
+        if pickler.needs:
+            self._close(tuple(pickler.needs))
+
+    def _try_global(self, obj: object) -> None:
+        self.build(obj, (Mirror(self, None, "", {}), ""), root=obj)
+
+
+class _Closure:
+    """A set of needs, complete: what is sent before a call that has them."""
+
+    __slots__ = ("_entries", "_slots", "definitions", "head")
+
+    def __init__(self, entries: tuple[Entry, ...], slots: tuple[Slot, ...]) -> None:
+        self._entries = entries
+        self._slots = slots
+        # Code first, then what is needed before what needs it.
+        self.definitions = tuple([item.definition for item in (*slots, *reversed(entries))])
+        keys = array("Q", [definition.key for definition in self.definitions])
+        self.head = workspace.WITH_KEYS + workspace.COUNT.pack(len(keys)) + keys.tobytes()
+
+    def is_current(self) -> bool:
+        """Say, without pickling, whether all of it is as it was; False may also mean: not known."""
+        for entry in self._entries:
+            if not entry.is_current():
+                return False
+        for slot in self._slots:
+            if not slot.is_current():
+                return False
+        return True
+
+
+class _CallPickler(WirePickler):
+    """Pickles the arguments of a call, and its function if there is no shorter form."""
+
+    def __init__(self, codec: Codec) -> None:
+        super().__init__()
+        self.codec = codec
+        self.needs: dict[Root, None] = {}
+
+    def named_here(self, obj: Any, module: str, qualname: str) -> Any:
+        """By name, after the top-level name has been defined."""
+        if module == "__main__" or not _is_registered(module):
+            mirror = self.codec.mirror_of_module(module, _modules[module])
+            self.needs[mirror, qualname.partition(".")[0]] = None
+            return qualname
+        return None
+
+    def code(self, function: FunctionType, facts: CodeFacts) -> tuple[Callable[..., object], tuple[Any, ...]]:
+        """Name the slot of the code."""
+        slot = self.codec.slot(function)
+        self.needs[slot] = None
+        return rebuild.slot_function, (slot.definition.key,)
+
+    def special(self, obj: Any, kind: type) -> Any:
+        """Refuse a pool; give a context variable its twin."""
+        if _kind_name(kind) == ("_contextvars", "ContextVar"):
+            return self.codec.context_variable(obj)
+        if _is_executor(obj):
+            raise _NotInATask(_pool_as_argument(kind))
+        return None
+
+    def text_global(self, obj: Any, name: str) -> Any:
+        """By name, after the name has been defined."""
+        module = pickle.whichmodule(obj, name)  # type: ignore[attr-defined]  # what pickle itself is about to do
+        home = _modules.get(module)
+        if home is not None and not is_importable(module, home):
+            return self.named_here(obj, module, name) or name
+        return name
+
+    def module_replica(self, module: ModuleType) -> Any:
+        """All names of the module: which of them will be used cannot be known."""
+        name = module.__name__
+        if _is_registered(name):
+            return rebuild.imported, (name,)
+        mirror = self.codec.mirror_of_module(name, module)
+        for each in list(module.__dict__):
+            if not (each.startswith("__") and each.endswith("__")):
+                self.needs[mirror, each] = None
+        return rebuild.module_replica, (name,)
+
+
+class _DefinitionPickler(_CallPickler):
+    """Pickles a part of a definition: self-contained, save for names."""
+
+    def __init__(self, codec: Codec, owner: tuple[Mirror, str], root: object) -> None:
+        super().__init__(codec)
+        self._owner = owner
+        self._root = root
+
+    def named_here(self, obj: Any, module: str, qualname: str) -> Any:
+        """By name, except what this definition is there to make."""
+        mirror, top = self._owner
+        if module == mirror.module and qualname.partition(".")[0] == top:
+            if obj is self._root:
+                return None
+            owned = qualname == top or isinstance(obj, type)
+            if owned and mirror.globals is _modules[module].__dict__:
+                return qualname
+            return None
+        return super().named_here(obj, module, qualname)
+
+    def code(self, function: FunctionType, facts: CodeFacts) -> tuple[Callable[..., object], tuple[Any, ...]]:
+        """Send the code along."""
+        where = self.codec.space_of(function)
+        if isinstance(where, Mirror):
+            needs, _ = where.names_of(facts)
+            self.needs.update(dict.fromkeys(needs))
+            place: Any = where.space
+        else:
+            place = where
+        space = function.__globals__
+        imports = submodules(facts, [space[name] for name in facts.names if name in space])
+        return rebuild.inline_function, (facts.data, place, plain_annotations(function), imports)
+
+    def special(self, obj: Any, kind: type) -> Any:
+        """Replace what belongs to a process: fresh locks, a stand-in for the pool."""
+        if _is_parents_own(obj):
+            return rebuild.StandIn, (f"the {kind.__name__} of the main program",)
+        name = _kind_name(kind)
+        make = _FRESH_KINDS.get(name)
+        if make is not None:
+            home = find_home(obj)
+            return (rebuild.attribute, home) if home is not None else make(obj)
+        if name in _NEVER_COPIED:
+            raise TypeError(f"cannot pickle {kind.__name__!r} object")
+        return super().special(obj, kind)
+
+    def text_global(self, obj: Any, name: str) -> Any:
+        """By value if it is the very thing that is being defined."""
+        if obj is self._root:
+            kind = type(obj)
+            if kind.__module__ == "typing":
+                return _typing_reduce(obj, kind)
+            import copyreg
+
+            return copyreg.__newobj__, (kind,), obj.__getstate__()  # type: ignore[attr-defined]  # what __reduce_ex__ does
+        return super().text_global(obj, name)
+
+
+class _NotInATask(TypeError):
+    """A pool among the arguments."""
+
+
+def _content(cell: Any) -> object:
+    """Return a cell's content, or something that is no atom if it is empty."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return ABSENT
+
+
+def _kind_name(kind: type) -> tuple[str, str]:
+    return kind.__module__, kind.__qualname__
+
+
+def _is_registered(module: str) -> bool:
+    """Say whether the user asked cloudpickle to send this module by value."""
+    from .where import _sent_by_value
+
+    return _sent_by_value(module)
+
+
+def _is_executor(obj: object) -> bool:
+    futures = _modules.get("concurrent.futures._base")
+    return futures is not None and isinstance(obj, futures.Executor)
+
+
+def _is_parents_own(obj: object) -> bool:
+    """Say whether an object is a pool or an event loop, of which a worker gets a stand-in."""
+    if _is_executor(obj):
+        return True
+    events = _modules.get("asyncio.events")
+    return events is not None and isinstance(obj, events.AbstractEventLoop)
+
+
+def _pool_as_argument(kind: type) -> str:
+    return (
+        f"a task cannot use the pool it runs in: a {kind.__name__} cannot be sent to a worker. "
+        "Make a pool inside the task, or return what is to be done next"
+    )
+
+
+def _typing_reduce(obj: Any, kind: type) -> Any:
+    """Reduce a type variable or new type by value."""
+    if kind.__name__ == "TypeVar":
+        import cloudpickle
+
+        return cloudpickle.Pickler.dispatch_table[kind](obj)
+    if kind.__name__ == "NewType":
+        return kind, (obj.__name__, obj.__supertype__)
+    return kind, (obj.__name__,)
+
+
+def _reduce_lock(obj: object) -> tuple[object, ...]:
+    return rebuild.fresh, ("Lock", ())
+
+
+def _reduce_rlock(obj: object) -> tuple[object, ...]:
+    return rebuild.fresh, ("RLock", ())
+
+
+def _reduce_condition(obj: Any) -> tuple[object, ...]:
+    return rebuild.fresh, ("Condition", (obj._lock,))  # the lock may be shared with another one
+
+
+def _reduce_event(obj: Any) -> tuple[object, ...]:
+    return rebuild.event, (obj.is_set(),)
+
+
+def _reduce_semaphore(obj: Any) -> tuple[object, ...]:
+    return rebuild.fresh, (type(obj).__name__, (getattr(obj, "_initial_value", obj._value),))
+
+
+def _reduce_barrier(obj: Any) -> tuple[object, ...]:
+    return rebuild.fresh, ("Barrier", (obj.parties,))
+
+
+def _reduce_local(obj: object) -> tuple[object, ...]:
+    return type(obj), ()
+
+
+_FRESH_KINDS: Final[dict[tuple[str, str], Callable[[Any], Any]]] = {
+    ("_thread", "lock"): _reduce_lock,
+    ("_thread", "RLock"): _reduce_rlock,
+    ("threading", "_RLock"): _reduce_rlock,
+    ("threading", "Condition"): _reduce_condition,
+    ("threading", "Event"): _reduce_event,
+    ("threading", "Semaphore"): _reduce_semaphore,
+    ("threading", "BoundedSemaphore"): _reduce_semaphore,
+    ("threading", "Barrier"): _reduce_barrier,
+    ("_thread", "_local"): _reduce_local,
+}
+"""What belongs to one process: a worker gets a new one, as if it had run the program itself."""
+
+_NEVER_COPIED: Final = frozenset(
+    {
+        ("socket", "socket"), ("multiprocessing.connection", "Connection"),
+        ("multiprocessing.connection", "PipeConnection"),
+    }
+)  # fmt: skip
+"""What multiprocessing could send as an argument, and what would be a new copy at each call as a global."""
+
+
+def loads(data: bytes | bytearray | memoryview) -> Any:
+    """Open bytes that a worker packed: an exception's parts."""
+    return pickle.loads(data)
+
+
+def unpack_value(data: bytes | bytearray | memoryview) -> Any:
+    """Open the result of a call.
+
+    Raises
+    ------
+    UnpicklingError
+        With the original error as its cause.
+    """
+    try:
+        return pickle.loads(data)
+    except Exception as error:
+        from .. import errors
+
+        raise errors.unreadable("result", "the call", error) from error

@@ -1,0 +1,387 @@
+"""The pickler of both directions, and how a worker's results are pickled.
+
+One subclass of the C pickler serves every direction. C handles plain data by
+itself; `reducer_override` sees each function, class and instance once per
+pickle and decides:
+
+- found by name in an importable module: by reference, as plain pickle does;
+- found by name in ``__main__`` or in a module that cannot be imported: by
+  reference to the worker's replica (what a subclass does about the replica is
+  the difference between the directions);
+- anything else: by value.
+
+There is no dispatch table of our own, so C looks into ``copyreg``'s live one;
+the reducers of multiprocessing (connections, sockets, locks) are asked here.
+cloudpickle is imported at the first object of a kind that only it can reduce.
+
+Picklers are reused: making one costs more than a small pickle. One is taken
+from a list and put back after success, both in one atomic step. So a second
+thread, a ``__reduce__`` that submits a call, or an exception in the middle
+can never meet a pickler in use.
+
+The next step, protocol 5 out-of-band buffers, enters here: a
+``buffer_callback`` given to `WirePickler`, and the buffers beside the bytes.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import functools
+import pickle
+import sys
+import types
+from types import (
+    BuiltinFunctionType,
+    CellType,
+    CodeType,
+    FunctionType,
+    GetSetDescriptorType,
+    MappingProxyType,
+    MemberDescriptorType,
+    MethodType,
+    ModuleType,
+)
+from typing import TYPE_CHECKING, Any, Final
+
+from . import rebuild
+from .where import is_importable, named
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .functions import CodeFacts
+
+PROTOCOL: Final = 5
+
+KEEP_BELOW: Final = 1 << 16
+"""Bytes of a pickle above which its pickler is not reused: emptying a memo that has grown costs more than a new one."""
+
+_modules = sys.modules
+
+_plain: set[type] = {BuiltinFunctionType}
+"""Types whose instances C pickles without help."""
+
+_LRU_CACHE: Final = type(functools.lru_cache(lambda: None))
+
+_CLOUDPICKLE_KINDS: Final = frozenset(
+    {
+        ("builtins", "memoryview"), ("builtins", "dict_keys"), ("builtins", "dict_values"),
+        ("builtins", "dict_items"), ("builtins", "odict_keys"), ("builtins", "odict_values"),
+        ("builtins", "odict_items"), ("_weakrefset", "WeakSet"), ("weakref", "WeakSet"),
+        ("abc", "abstractclassmethod"), ("abc", "abstractstaticmethod"), ("abc", "abstractproperty"),
+        ("dataclasses", "_FIELD_BASE"),
+    }
+)  # fmt: skip
+"""Kinds of objects that cloudpickle reduces and pickle does not; by name, to import it only when one appears."""
+
+
+class Sink:
+    """A file that keeps the pieces a pickler writes."""
+
+    __slots__ = ("pieces", "write")
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.write = self.pieces.append
+
+
+class WirePickler(pickle.Pickler):
+    """The C pickler with our decisions; see the module's text."""
+
+    def __init__(self) -> None:
+        self.sink = Sink()
+        super().__init__(self.sink, PROTOCOL)
+
+    def dumps(self, obj: object) -> bytes:
+        """Pickle into one bytes object; after an exception the pickler must not be used again."""
+        self.dump(obj)
+        pieces = self.sink.pieces
+        if len(pieces) == 1:
+            data = pieces.pop()
+        else:
+            data = b"".join(pieces)
+            pieces.clear()
+        self.clear_memo()
+        return data
+
+    # The return type is what pickle allows: a reduce value, a global's name, or NotImplemented.
+    def reducer_override(self, obj: Any) -> Any:
+        """Decide how an object that is not plain data travels."""
+        kind = type(obj)
+        if kind is FunctionType:
+            return self._function(obj)
+        if kind in _plain:
+            return NotImplemented
+        reduce = _OWN.get(kind)
+        if reduce is not None:
+            return reduce(self, obj)
+        return self._other(obj, kind)
+
+    # --- what the directions decide
+
+    def named_here(self, obj: Any, module: str, qualname: str) -> Any:
+        """Reduce a function or class that has a name in a module that cannot be imported; None: by value."""
+        raise NotImplementedError
+
+    def code(self, function: FunctionType, facts: CodeFacts) -> tuple[Callable[..., object], tuple[Any, ...]]:
+        """Return maker and arguments, short of the cells, of a function that travels by value."""
+        raise NotImplementedError
+
+    def special(self, obj: Any, kind: type) -> Any:
+        """Reduce a thing that belongs to a process (a lock, a pool, ...); None: it is no such thing."""
+        return None
+
+    def text_global(self, obj: Any, name: str) -> Any:
+        """Reduce an object whose ``__reduce__`` says that it is a global of this name."""
+        return name
+
+    # --- functions and classes
+
+    def _function(self, function: FunctionType) -> Any:
+        module = function.__module__
+        home = _modules.get(module)
+        if home is not None and named(home, function.__qualname__, function):
+            if is_importable(module, home):
+                return NotImplemented
+            reduced = self.named_here(function, module, function.__qualname__)
+            if reduced is not None:
+                return reduced
+        return self.function_by_value(function)
+
+    def function_by_value(self, function: FunctionType) -> tuple[Any, ...]:
+        """Reduce a function to its code and its state."""
+        from .functions import facts_of, unusual_names
+
+        facts = facts_of(function.__code__)
+        make, arguments = self.code(function, facts)
+        attributes = dict(function.__dict__) or None
+        names = unusual_names(function, facts)
+        arguments = (*arguments, function.__closure__)
+        if attributes or names or function.__defaults__ or function.__kwdefaults__:
+            state = (function.__defaults__, function.__kwdefaults__, attributes, names)
+            return make, arguments, state, None, None, rebuild.set_function_state
+        return make, arguments
+
+    def _class(self, cls: type) -> Any:
+        if cls is types.NoneType or cls is types.EllipsisType or cls is types.NotImplementedType:
+            return NotImplemented
+        module = cls.__module__
+        home = _modules.get(module)
+        if home is not None and named(home, cls.__qualname__, cls):
+            if is_importable(module, home):
+                return NotImplemented
+            reduced = self.named_here(cls, module, cls.__qualname__)
+            if reduced is not None:
+                return reduced
+        elif module == "builtins":
+            for name, value in vars(types).items():
+                if value is cls:
+                    return rebuild.attribute, ("types", name)
+        return self.class_by_value(cls)
+
+    def class_by_value(self, cls: type) -> Any:
+        """Reduce a class to an empty class and its content."""
+        from .classes import take_apart
+
+        parts = take_apart(cls)
+        return parts.make, parts.arguments, parts.state, None, None, rebuild.set_class_state
+
+    # --- everything else
+
+    def _other(self, obj: Any, kind: type) -> Any:
+        if issubclass(kind, type):
+            return self._class(obj)
+        if issubclass(kind, ModuleType):
+            return self._module(obj)
+        reduced = self.special(obj, kind)
+        if reduced is not None:
+            return reduced
+        reduction = _modules.get("multiprocessing.reduction")
+        if reduction is not None and kind is not functools.partial:
+            reduce = reduction.ForkingPickler._extra_reducers.get(kind)
+            if reduce is not None:
+                return reduce(obj)
+        if kind in copyreg.dispatch_table:
+            return NotImplemented
+        if (kind.__module__, kind.__qualname__) in _CLOUDPICKLE_KINDS:
+            return _cloudpickle_reduce(obj, kind)
+        if kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is object.__reduce__:
+            if len(_plain) > 1000:  # classes that were made and dropped; chosen
+                _plain.clear()
+            _plain.add(kind)
+            return NotImplemented
+        reduced = obj.__reduce_ex__(PROTOCOL)
+        if isinstance(reduced, str):
+            return self.text_global(obj, reduced)
+        return reduced
+
+    def _module(self, module: ModuleType) -> Any:
+        name = module.__name__
+        if _modules.get(name) is module:
+            if name == "__main__" or is_importable(name, module):
+                return rebuild.imported, (name,)
+            return self.module_replica(module)
+        content = {key: value for key, value in module.__dict__.items() if key not in _NOT_OF_A_MODULE}
+        return rebuild.dynamic_module, (name, content)
+
+    def module_replica(self, module: ModuleType) -> Any:
+        """Reduce a module of `sys.modules` that cannot be imported."""
+        return rebuild.imported, (module.__name__,)
+
+    def _method(self, method: MethodType) -> Any:
+        """Reduce a bound method to its name if its owner finds it so, else to its parts."""
+        function, owner = method.__func__, method.__self__
+        name = getattr(function, "__name__", None)
+        if isinstance(name, str):
+            classes = owner.__mro__ if isinstance(owner, type) else type(owner).__mro__
+            for cls in classes:
+                if name in cls.__dict__:
+                    found = cls.__dict__[name]
+                    if found is function or getattr(found, "__func__", None) is function:
+                        return getattr, (owner, name)
+                    break
+        return rebuild.bound_method, (function, owner)
+
+    def _cell(self, cell: CellType) -> Any:
+        try:
+            content = cell.cell_contents
+        except ValueError:  # empty
+            return rebuild.new_cell, ()
+        return rebuild.new_cell, (), (content,), None, None, rebuild.fill_cell
+
+    def _code_object(self, code: CodeType) -> Any:
+        from .functions import facts_of
+
+        data = facts_of(code).data
+        if isinstance(data, bytes):
+            import marshal
+
+            return marshal.loads, (data,)
+        return _cloudpickle_reduce(code, CodeType)
+
+    def _property(self, prop: property) -> Any:
+        return property, (prop.fget, prop.fset, prop.fdel, prop.__doc__)
+
+    def _wrapped(self, method: Any) -> Any:
+        """Reduce a staticmethod or classmethod."""
+        return type(method), (method.__func__,)
+
+    def _cached_property(self, prop: functools.cached_property[Any]) -> Any:
+        return rebuild.cached_property, (prop.func, prop.attrname)  # has a lock before 3.12
+
+    def _descriptor(self, descriptor: Any) -> Any:
+        return getattr, (descriptor.__objclass__, descriptor.__name__)
+
+    def _proxy(self, proxy: MappingProxyType[Any, Any]) -> Any:
+        return MappingProxyType, (dict(proxy),)
+
+    def _lru_cache(self, wrapper: Any) -> Any:
+        module = wrapper.__module__
+        home = _modules.get(module)
+        qualname = getattr(wrapper, "__qualname__", "")
+        if home is not None and named(home, qualname, wrapper):
+            if is_importable(module, home):
+                return NotImplemented
+            reduced = self.named_here(wrapper, module, qualname)
+            if reduced is not None:
+                return reduced
+        attributes = {key: value for key, value in wrapper.__dict__.items() if key != "cache_parameters"}
+        return rebuild.lru_cache, (wrapper.__wrapped__, wrapper.cache_parameters(), attributes)
+
+    def _stream(self, stream: Any) -> Any:
+        for name in ("stdin", "stdout", "stderr"):
+            if stream is getattr(sys, name) or stream is getattr(sys, f"__{name}__"):
+                return rebuild.standard_stream, (name,)
+        return NotImplemented
+
+
+_NOT_OF_A_MODULE: Final = frozenset({"__builtins__", "__loader__", "__spec__", "__name__", "__cached__"})
+
+_OWN: Final[dict[type, Callable[[Any, Any], Any]]] = {
+    type: WirePickler._class,
+    ModuleType: WirePickler._module,
+    MethodType: WirePickler._method,
+    CellType: WirePickler._cell,
+    CodeType: WirePickler._code_object,
+    property: WirePickler._property,
+    classmethod: WirePickler._wrapped,
+    staticmethod: WirePickler._wrapped,
+    functools.cached_property: WirePickler._cached_property,
+    GetSetDescriptorType: WirePickler._descriptor,
+    MemberDescriptorType: WirePickler._descriptor,
+    MappingProxyType: WirePickler._proxy,
+    _LRU_CACHE: WirePickler._lru_cache,
+    type(open.__call__): lambda _, obj: NotImplemented,  # method-wrapper: names its owner by itself
+    type(sys.__stdout__): WirePickler._stream,
+}
+_OWN.pop(types.NoneType, None)  # an interpreter without standard streams
+
+
+def _cloudpickle_reduce(obj: object, kind: type) -> Any:
+    """Let cloudpickle reduce an object of a kind that it knows."""
+    import cloudpickle
+
+    return cloudpickle.Pickler.dispatch_table[kind](obj)
+
+
+class ResultPickler(WirePickler):
+    """Pickles what a call returned: names known to the parent stay names, all else is self-contained."""
+
+    def __init__(self, is_known: Callable[[str, str], bool]) -> None:
+        super().__init__()
+        self._is_known = is_known
+        self._spaces: dict[int, dict[str, Any]] = {}
+
+    def dumps(self, obj: object) -> bytes:
+        """Pickle into one bytes object."""
+        if self._spaces:
+            self._spaces = {}
+        return super().dumps(obj)
+
+    def named_here(self, obj: Any, module: str, qualname: str) -> Any:
+        """By name if the parent has it under this name."""
+        return qualname if self._is_known(module, qualname.partition(".")[0]) else None
+
+    def code(self, function: FunctionType, facts: CodeFacts) -> tuple[Callable[..., object], tuple[Any, ...]]:
+        """Send the code along; its globals are the parent's own where it has them, else a copy."""
+        from .functions import plain_annotations, submodules
+
+        space = function.__globals__
+        name = space.get("__name__")
+        home = _modules.get(name) if isinstance(name, str) else None
+        where: Any
+        if home is not None and home.__dict__ is space:
+            where = None if name == "__main__" else name
+        else:
+            where = self._spaces.setdefault(id(space), {})
+            where.update((key, space[key]) for key in facts.names if key in space)
+        imports = submodules(facts, (space[key] for key in facts.names if key in space))
+        return rebuild.inline_function, (facts.data, where, plain_annotations(function), imports)
+
+
+class ResultPickling:
+    """Pickles the results of one worker."""
+
+    def __init__(self, is_known: Callable[[str, str], bool]) -> None:
+        self._is_known = is_known
+        self._idle: list[ResultPickler] = []
+
+    def dumps(self, value: object) -> bytes:
+        """Pickle a result; raises the original error, with the path of the culprit in a note and in `path`."""
+        try:
+            pickler = self._idle.pop()
+        except IndexError:
+            pickler = ResultPickler(self._is_known)
+        try:
+            data = pickler.dumps(value)
+        except Exception as error:
+            from .diagnose import find_path, note_path
+
+            note_path(error, find_path({"result": value}, self._try))
+            raise
+        if len(data) < KEEP_BELOW:
+            self._idle.append(pickler)
+        return data
+
+    def _try(self, value: object) -> None:
+        ResultPickler(self._is_known).dumps(value)

@@ -1,0 +1,375 @@
+"""Rebuild what was sent by value: functions, classes, cells, context variables.
+
+The packing side writes references to the functions below into its pickles, so
+their names and arguments are part of the wire format. They run in a worker
+when it unpacks a call, and in the parent when it opens a result.
+
+A class that is sent by value keeps one identity per process: it carries a
+token, and the process that knows the token uses the class it already has.
+
+Imports stay few, because every worker loads this module at its start.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import sys
+import weakref
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextvars import ContextVar
+
+Space = str | int | dict[str, Any] | None
+"""Whose globals: None is ``__main__``, a name is that module, ``=name`` is the replica of a module that exists
+in the parent's memory only, a number is the replica of a namespace that some code was exec'd in, a dict is
+itself."""
+
+_N_NAMESPACES = (
+    256  # chosen: larger keeps more dead exec namespaces in a worker; smaller could drop one in use
+)
+
+codes: dict[int, tuple[CodeType, dict[str, Any], dict[str, Any]]] = {}
+"""Code slots of this worker: key -> (code, globals, annotations). Written by the workspace only."""
+
+_namespaces: dict[int, dict[str, Any]] = {}
+_variables: dict[str, ContextVar[Any]] = {}
+
+_class_of: weakref.WeakValueDictionary[str, type] = weakref.WeakValueDictionary()
+_token_of: weakref.WeakKeyDictionary[type, str] = weakref.WeakKeyDictionary()
+_native: set[str] = set()  # tokens that were given out here: such a class is never overwritten by a copy
+
+
+def forget_identities() -> None:
+    """Start afresh in a forked worker: what it inherited is a copy of the parent's, to be overwritten."""
+    for table in (_class_of, _token_of, _native, _namespaces, _variables, codes):
+        table.clear()
+
+
+def globals_of(space: Space) -> dict[str, Any]:
+    """Return the globals that code sent from `space` runs in, making them if need be."""
+    if space is None:
+        return sys.modules["__main__"].__dict__
+    if isinstance(space, str):
+        if space[0] == "=":
+            return module_replica(space[1:]).__dict__
+        module = sys.modules.get(space)
+        if module is None:
+            from importlib import import_module
+
+            module = import_module(space)
+        return module.__dict__
+    if isinstance(space, dict):  # travels with a result
+        space.setdefault("__builtins__", __builtins__)
+        return space
+    found = _namespaces.get(space)
+    if found is None:
+        found = _namespaces.setdefault(space, {"__builtins__": __builtins__})
+        while len(_namespaces) > _N_NAMESPACES:
+            _namespaces.pop(next(iter(_namespaces)), None)
+    return found
+
+
+def module_replica(name: str) -> ModuleType:
+    """Return the module of this name, or an empty one made here on first use."""
+    module = sys.modules.get(name)
+    if module is None:
+        module = sys.modules.setdefault(name, ModuleType(name))
+    return module
+
+
+# --- functions
+
+
+def slot_function(key: int, cells: tuple[CellType, ...] | None) -> FunctionType:
+    """Make a function from a code slot; its state follows."""
+    code, space, annotations = codes[key]
+    function = FunctionType(code, space, code.co_name, None, cells)
+    if annotations:
+        function.__annotations__ = dict(annotations)
+    return function
+
+
+def inline_function(
+    code: bytes | CodeType,
+    space: Space,
+    annotations: dict[str, Any],
+    imports: tuple[str, ...],
+    cells: tuple[CellType, ...] | None,
+) -> FunctionType:
+    """Make a function from code that travels with it; its state follows."""
+    import_all(imports)
+    if isinstance(code, bytes):
+        code = marshal.loads(code)
+    function = FunctionType(code, globals_of(space), code.co_name, None, cells)
+    if annotations:
+        function.__annotations__ = annotations
+    return function
+
+
+def import_all(names: tuple[str, ...]) -> None:
+    """Import the submodules that a function reaches through their package."""
+    for name in names:
+        if name not in sys.modules:
+            __import__(name)
+
+
+FunctionState = tuple[
+    tuple[object, ...] | None, "dict[str, Any] | None", "dict[str, Any] | None", "dict[str, Any] | None"
+]
+
+
+def set_function_state(function: FunctionType, state: FunctionState) -> None:
+    """Give a function its defaults, keyword defaults, attributes and unusual names."""
+    defaults, kwdefaults, attributes, names = state
+    function.__defaults__ = defaults
+    function.__kwdefaults__ = kwdefaults  # type: ignore[assignment]  # typeshed: None is allowed
+    if attributes:
+        function.__dict__.update(attributes)
+    if names:
+        for name, value in names.items():
+            setattr(function, name, value)
+
+
+def new_cell() -> CellType:
+    """Make an empty cell; its content follows, so that a function may hold itself."""
+    return CellType()
+
+
+def fill_cell(cell: CellType, content: tuple[object]) -> None:
+    """Put the content into a cell; it comes in a tuple, because a state of None would not be sent."""
+    cell.cell_contents = content[0]
+
+
+def bound_method(function: Callable[..., object], owner: object) -> object:
+    """Bind a function that its owner does not know under its name."""
+    return MethodType(function, owner)
+
+
+# --- classes
+
+
+def token_of(cls: type) -> str:
+    """Return the token under which every process knows this class."""
+    token = _token_of.get(cls)
+    if token is None:
+        fresh = os.urandom(12).hex()
+        _native.add(fresh)
+        token = _token_of.setdefault(cls, fresh)
+        _class_of[token] = cls
+    return token
+
+
+def _known(token: str, make: Callable[[], type]) -> type:
+    """Return the class of a token, made at first sight."""
+    found = _class_of.get(token)
+    if found is not None:
+        return found
+    cls = make()
+    _token_of[cls] = token
+    return _class_of.setdefault(token, cls)
+
+
+def make_class(
+    meta: type, name: str, bases: tuple[object, ...], namespace: dict[str, Any], token: str
+) -> type:
+    """Make a class that has no methods yet, or return the one this token stands for."""
+
+    def make() -> type:
+        from types import new_class
+
+        def fill(target: dict[str, Any]) -> None:
+            target.update(namespace)
+
+        try:
+            return new_class(name, bases, {"metaclass": meta}, fill)
+        except TypeError:
+            # A base whose __init_subclass__ demands keywords: they are gone, and what it did to the class
+            # arrives as the class's state. Keep it quiet by a base in front of it, then take that base away.
+            quiet = type("_Quiet", (), {"__init_subclass__": classmethod(lambda cls, **kwargs: None)})
+            try:
+                cls = new_class(name, (quiet, *bases), {"metaclass": meta}, fill)
+                cls.__bases__ = tuple(base for base in cls.__bases__ if base is not quiet)
+            except TypeError:
+                cls = None  # type: ignore[assignment]  # told apart below
+            if cls is None:
+                raise
+            return cls
+
+    return _known(token, make)
+
+
+def make_namedtuple(
+    name: str, fields: tuple[str, ...], defaults: tuple[object, ...], namespace: dict[str, Any], token: str
+) -> type:
+    """Make a named tuple class."""
+
+    def make() -> type:
+        from collections import namedtuple
+
+        cls = namedtuple(name, fields, defaults=defaults)  # type: ignore[misc]  # noqa: PYI024  # names known at run time
+        for key, value in namespace.items():
+            setattr(cls, key, value)
+        return cls
+
+    return _known(token, make)
+
+
+def make_enum(
+    bases: tuple[type, ...],
+    name: str,
+    qualname: str,
+    members: dict[str, Any],
+    module: str,
+    token: str,
+) -> type:
+    """Make an enumeration with its members; methods follow."""
+
+    def make() -> type:
+        meta: Any = type(bases[-1])  # an enum's own Enum base always comes last
+        namespace = meta.__prepare__(name, bases)
+        for key, value in members.items():
+            namespace[key] = value
+        cls: type = meta.__new__(meta, name, bases, namespace)
+        cls.__module__ = module
+        cls.__qualname__ = qualname
+        return cls
+
+    return _known(token, make)
+
+
+def set_class_state(
+    cls: type, state: tuple[dict[str, Any], tuple[type, ...], dict[str, dict[str, Any]]]
+) -> None:
+    """Give a class its attributes, its registered subclasses, its members' attributes.
+
+    A class that was first sent from here is left alone: the copy that comes home must not undo
+    what happened to the original meanwhile.
+    """
+    if _token_of.get(cls) in _native:
+        return
+    attributes, registered, members = state
+    for name, value in attributes.items():
+        setattr(cls, name, value)
+    if "__firstlineno__" in attributes:  # setattr of anything may drop it (3.13)
+        cls.__firstlineno__ = attributes["__firstlineno__"]  # type: ignore[attr-defined]  # since 3.13
+    for subclass in registered:
+        cls.register(subclass)  # type: ignore[attr-defined]  # ABCMeta
+    for name, values in members.items():
+        cls.__members__[name].__dict__.update(values)  # type: ignore[attr-defined]  # EnumMeta
+
+
+# --- things that have no content to send
+
+
+def context_variable(token: str, name: str, default: tuple[object, ...]) -> ContextVar[Any]:
+    """Return this process's context variable for one of the parent's."""
+    found = _variables.get(token)
+    if found is None:
+        from contextvars import ContextVar
+
+        fresh: ContextVar[Any] = ContextVar(name, default=default[0]) if default else ContextVar(name)
+        found = _variables.setdefault(token, fresh)
+    return found
+
+
+def fresh(name: str, arguments: tuple[Any, ...]) -> object:
+    """Make a new lock, semaphore or the like of this process."""
+    import threading
+
+    return getattr(threading, name)(*arguments)
+
+
+def event(is_set: bool) -> object:
+    """Make an event of our own, in the state the original is in."""
+    from threading import Event
+
+    made = Event()
+    if is_set:
+        made.set()
+    return made
+
+
+def cached_property(function: Callable[[Any], Any], name: str | None) -> object:
+    """Make a functools.cached_property that knows its name already."""
+    import functools
+
+    fresh: functools.cached_property[Any] = functools.cached_property(function)
+    fresh.attrname = name
+    return fresh
+
+
+def lru_cache(
+    function: Callable[..., Any], parameters: Mapping[str, Any], attributes: dict[str, Any]
+) -> object:
+    """Wrap a function in an empty functools.lru_cache."""
+    import functools
+
+    wrapper = functools.lru_cache(**parameters)(function)
+    wrapper.__dict__.update(attributes)
+    return wrapper
+
+
+def attribute(module: str, name: str) -> object:
+    """Return an object that an importable module holds."""
+    return globals_of(module)[name]
+
+
+def dynamic_module(name: str, attributes: dict[str, Any]) -> ModuleType:
+    """Make a module that exists in the sender's memory only."""
+    module = ModuleType(name)
+    module.__dict__.update(attributes)
+    return module
+
+
+def imported(name: str) -> ModuleType:
+    """Import a module by its full name."""
+    globals_of(name)
+    return sys.modules[name]
+
+
+def standard_stream(name: str) -> object:
+    """Return this process's own sys.stdin, sys.stdout or sys.stderr."""
+    return getattr(sys, name)
+
+
+class StandIn:
+    """Stands in a worker for something that only the parent has; says so on any use."""
+
+    __slots__ = ("_ezflow_what",)
+
+    def __init__(self, what: str) -> None:
+        object.__setattr__(self, "_ezflow_what", what)
+
+    def __repr__(self) -> str:
+        return f"<stand-in for {object.__getattribute__(self, '_ezflow_what')}, which lives in the parent>"
+
+    def __getattribute__(self, name: str) -> object:
+        if name in ("__class__", "__doc__", "__reduce_ex__", "__reduce__", "_ezflow_what"):
+            return object.__getattribute__(self, name)
+        raise _wrong_process(object.__getattribute__(self, "_ezflow_what"))
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise _wrong_process(self._ezflow_what)
+
+    def __enter__(self) -> object:
+        raise _wrong_process(self._ezflow_what)
+
+    def __exit__(self, *exc: object) -> None:
+        raise _wrong_process(self._ezflow_what)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return StandIn, (self._ezflow_what,)
+
+
+def _wrong_process(what: object) -> Exception:
+    """Return the error of a task that uses the pool it runs in."""
+    from ..errors import WrongProcess
+
+    return WrongProcess(
+        f"a task cannot use {what}: it lives in the parent process. "
+        "Make a pool of its own inside the task, or return what is to be done next."
+    )

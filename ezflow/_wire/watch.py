@@ -1,0 +1,168 @@
+"""Notice cheaply that a function or class of the parent has changed since it was last sent.
+
+A watch remembers the identities of everything that makes up an object:
+code, defaults, closure contents, attributes. Identity is enough for what
+cannot change in place; for what can (a list, an instance), `add` answers
+False, and its owner pickles it again at each call and compares bytes.
+
+The remembered objects are kept alive, so no identity is used twice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import operator
+import sys
+from types import (
+    BuiltinFunctionType,
+    CellType,
+    CodeType,
+    FunctionType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    MethodDescriptorType,
+    ModuleType,
+    WrapperDescriptorType,
+)
+from typing import TYPE_CHECKING, Any, Final
+
+from .where import is_importable, named
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+_FEW: Final = 16
+"""Elements up to which a container is watched; above, pickling it again is the cheaper way (chosen)."""
+
+_FIXED: Final = frozenset(
+    {
+        type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented), range, CodeType,
+        ModuleType, BuiltinFunctionType, MemberDescriptorType, GetSetDescriptorType, MethodDescriptorType,
+        WrapperDescriptorType, dataclasses.Field, type(object.__subclasshook__), type(functools.reduce),
+    }
+)  # fmt: skip
+"""Types whose instances do not change in place (a dataclass's fields: not once the class is made)."""
+
+_function_parts: Final[Callable[[Any], tuple[Any, ...]]] = operator.attrgetter(
+    "__code__", "__defaults__", "__kwdefaults__", "__closure__"
+)
+
+_EMPTY: Final = object()
+
+
+def _content(cell: CellType) -> object:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return _EMPTY
+
+
+class Watch:
+    """What an object was made of when it was sent. Filled by `add`, closed by `freeze`, then never changed."""
+
+    __slots__ = ("_cells", "_functions", "_mappings", "_names", "_seen", "_sequences", "_then")
+
+    def __init__(self) -> None:
+        self._functions: list[FunctionType] = []
+        self._cells: list[CellType] = []
+        self._mappings: list[Mapping[Any, Any]] = []
+        self._sequences: list[Iterable[Any]] = []
+        self._names: list[tuple[dict[str, Any], str]] = []
+        self._seen: dict[int, object] = {}
+        self._then: list[object] = []
+
+    def freeze(self) -> Watch:
+        """Remember how things are now."""
+        self._seen = {}
+        self._then = self._now()
+        return self
+
+    def same(self) -> bool:
+        """Say whether everything is still as it was."""
+        now, then = self._now(), self._then
+        return len(now) == len(then) and all(map(operator.is_, now, then))
+
+    def _now(self) -> list[object]:
+        now: list[object] = []
+        for function in self._functions:
+            now += _function_parts(function)
+        for cell in self._cells:
+            now.append(_content(cell))
+        for mapping in self._mappings:
+            now += mapping
+            now += mapping.values()
+        for sequence in self._sequences:
+            now += sequence
+        for space, name in self._names:
+            now.append(space.get(name))
+        return now
+
+    def add(self, value: object, *, owner: bool = False) -> bool:
+        """Watch a value; False if it can change in a way that a watch does not see.
+
+        `owner` is for the function or class that is being sent: it is looked into, where others are
+        references by name.
+        """
+        kind = type(value)
+        if kind in _FIXED:
+            return True
+        if id(value) in self._seen:
+            return True
+        self._seen[id(value)] = value
+        if kind is FunctionType:
+            return (not owner and self._by_reference(value)) or self._add_function(value)  # type: ignore[arg-type]
+        if isinstance(value, type):
+            return self._by_reference(value)
+        if kind is tuple or kind is frozenset:
+            return all([self.add(item) for item in value])  # type: ignore[attr-defined]
+        if kind is list or kind is set:
+            return self._add_few(value, value, self._sequences)  # type: ignore[arg-type]
+        if kind is dict:
+            return self._add_few(value, [*value, *value.values()], self._mappings)  # type: ignore[misc,attr-defined]
+        if kind is staticmethod or kind is classmethod:
+            return self.add(value.__func__, owner=True)  # type: ignore[attr-defined]
+        if kind is property:
+            parts = (value.fget, value.fset, value.fdel)  # type: ignore[attr-defined]
+            return all([part is None or self.add(part, owner=True) for part in parts])
+        if kind is functools.cached_property:
+            return self.add(value.func, owner=True)  # type: ignore[attr-defined]
+        return False
+
+    def add_attributes(self, attributes: Mapping[str, object]) -> None:
+        """Watch which names stand for which objects; not what is in these."""
+        self._mappings.append(attributes)
+
+    def _add_few(self, container: Any, items: Any, group: list[Any]) -> bool:
+        if len(container) > _FEW or not all([self.add(item) for item in items]):
+            return False
+        group.append(container)
+        return True
+
+    def _add_function(self, function: FunctionType) -> bool:
+        self._functions.append(function)
+        self._mappings.append(function.__dict__)
+        found = [self.add(value) for value in function.__dict__.values()]
+        for part in (function.__defaults__, function.__closure__):
+            for value in part or ():
+                if type(value) is CellType:
+                    self._cells.append(value)
+                    found.append(self.add(_content(value)))
+                else:
+                    found.append(self.add(value))
+        if function.__kwdefaults__:
+            found.append(self.add(function.__kwdefaults__))
+        return all(found)
+
+    def _by_reference(self, value: Any) -> bool:
+        """Say whether a function or class has a name to be found by; its content is then somebody else's story.
+
+        In ``__main__`` the name may stand for something else tomorrow, so it is watched.
+        """
+        module = value.__module__
+        home = sys.modules.get(module)
+        if home is None or not named(home, value.__qualname__, value):
+            return False
+        if not is_importable(module, home):
+            self._names.append((home.__dict__, value.__qualname__.partition(".")[0]))
+        return True

@@ -1,0 +1,85 @@
+"""Where a function or class lives: can the other process find it by name?"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+_importable: dict[str, ModuleType] = {}
+"""Modules known to be importable. A module that was replaced (reload keeps the object) is looked at again."""
+
+
+def named(module: ModuleType, qualname: str, obj: object) -> bool:
+    """Say whether `module` has exactly this object under this dotted name."""
+    found: object = module.__dict__.get(qualname)
+    if found is obj:
+        return True
+    if "." not in qualname and found is not None:
+        return False
+    found = module
+    for part in qualname.split("."):
+        try:
+            found = getattr(found, part)
+        except Exception:  # a module's or class's own __getattr__ may raise anything
+            return False
+    return found is obj
+
+
+def is_importable(name: str, module: ModuleType) -> bool:
+    """Say whether another process that imports this name gets this module.
+
+    A module that was made by hand, or loaded from a file that is not on the path, is not importable.
+    Parts of a package are judged by the package: many make their submodules in memory.
+    """
+    if _importable.get(name) is module:
+        return "cloudpickle" not in sys.modules or not _sent_by_value(name)
+    if name in ("__main__", "__mp_main__") or not _can_be_found(name, module):
+        return False
+    if len(_importable) > 10_000:  # chosen; real programs have a few thousand modules
+        _importable.clear()
+    _importable[name] = module
+    return not _sent_by_value(name)
+
+
+def _sent_by_value(name: str) -> bool:
+    """Say whether the user registered a module, or a package above it, with cloudpickle."""
+    cloudpickle = sys.modules.get("cloudpickle")
+    if cloudpickle is None:
+        return False
+    registered: set[str] = getattr(cloudpickle, "list_registry_pickle_by_value", set)()
+    if not registered:
+        return False
+    parts = name.split(".")
+    return any(".".join(parts[: n + 1]) in registered for n in range(len(parts)))
+
+
+def _can_be_found(name: str, module: ModuleType) -> bool:
+    """Ask the import system for the module, or for the package it is in."""
+    top = name.partition(".")[0]
+    if top in sys.stdlib_module_names or top in sys.builtin_module_names:
+        return True
+    spec = getattr(sys.modules.get(top, module), "__spec__", None)
+    if spec is not None and spec.origin in ("built-in", "frozen"):
+        return True
+    found: Any = None
+    for finder in sys.meta_path:
+        try:
+            found = finder.find_spec(top, None)
+        except Exception:  # a broken finder of somebody else's: let the worker's import say so
+            return True
+        if found is not None:
+            break
+    if found is None:
+        return False
+    here, there = getattr(spec, "origin", None), found.origin
+    return not (here and there and here != there and _differ(here, there))
+
+
+def _differ(one: str, other: str) -> bool:
+    """Say whether two paths are two files."""
+    from os.path import realpath
+
+    return realpath(one) != realpath(other)

@@ -1,0 +1,332 @@
+"""What a worker knows of the parent's program: its replica of ``__main__`` and the code it was sent.
+
+The parent's main program never runs here. Its top-level names arrive one by
+one as definitions, each under a number (key) of its own, and only when a call
+needs them::
+
+    define(key, data)      kept as bytes; nothing of the user's runs
+    unpack_call(payload)   applies the definitions this call needs, then opens the call
+    pack_value(value)      what is known to the parent by name goes home by name
+
+Definitions are applied inside `unpack_call`, because rebuilding an object may
+run the user's code and import modules: that belongs to the call, which can be
+interrupted, and whose error it is. A definition that fails stays and is tried
+again by the next call that needs it.
+
+They refer to each other by name and may do so in circles (two functions that
+call each other, a class that holds an instance of its subclass), so each is
+applied in stages: first an empty function or class stands under its name, then
+its content is put in; variables come last. What fails because a name is not
+there yet is tried again as long as anything else succeeds.
+
+One workspace per process. Only the worker's main thread uses it.
+"""
+
+from __future__ import annotations
+
+import marshal
+import sys
+from _pickle import loads
+from struct import Struct
+from types import FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any, Final
+
+from . import rebuild
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .pickling import ResultPickling
+
+    Part = Callable[[], None]
+
+COUNT: Final = Struct("=H")
+"""A payload that needs definitions begins with this number of keys; a plain pickle begins with 0x80 0x05."""
+
+NO_COUNT: Final = 0x80
+"""First byte of a plain pickle. The keys' marker below differs from it."""
+
+WITH_KEYS: Final = b"K"
+
+CODE: Final = 0
+FUNCTION: Final = 1
+CLASS: Final = 2
+VARIABLE: Final = 3
+REMOVED: Final = 4
+INHERITED: Final = 5
+"""A variable that cannot be sent; a forked worker has its own."""
+
+_ABSENT: Final = object()
+
+
+class Workspace:
+    """The state of one worker.
+
+    Parameters
+    ----------
+    forked : bool
+        Whether this process is a fork of the parent, with its ``__main__``.
+    """
+
+    def __init__(self, *, forked: bool) -> None:
+        self._pending: dict[int, bytes] = {}
+        self._places: dict[int, tuple[dict[str, Any], str]] = {}
+        self._replicated: dict[str, dict[str, object]] = {}
+        """Module name -> what was put there under each name, or was inherited by the fork."""
+        self._previous = prepare_main(forked)
+        self._inherited = dict(sys.modules["__main__"].__dict__)
+        """What was there before any of the user's code ran in this worker."""
+        self._replicated["__main__"] = {
+            name: value for name, value in self._inherited.items() if isinstance(value, type | FunctionType)
+        }
+        self._pickling: ResultPickling | None = None
+
+    def define(self, key: int, data: bytes) -> None:
+        """Keep a definition until a call needs it; fails never."""
+        self._pending[key] = bytes(data)
+
+    def unpack_call(
+        self, payload: bytes | bytearray
+    ) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        """Rebuild a call; raises what the user's objects raise."""
+        if payload[0] != NO_COUNT:
+            count = COUNT.unpack_from(payload, 1)[0]
+            start = 3 + 8 * count
+            if self._pending:
+                view = memoryview(payload)
+                keys = view[3:start].cast("Q")
+                pending = self._pending
+                wanted = [key for key in keys if key in pending]
+                if wanted:
+                    self._apply(wanted)
+                payload = view[start:]  # type: ignore[assignment]  # loads takes any buffer
+            else:
+                payload = memoryview(payload)[start:]  # type: ignore[assignment]
+        token, args, kwargs = loads(payload)
+        kind = type(token)
+        if kind is int:  # a name of __main__, or code without any state
+            place = self._places.get(token)
+            if place is not None:
+                space, name = place
+                return space[name], args, kwargs
+            code, space, annotations = rebuild.codes[token]
+            function = FunctionType(code, space)
+            if annotations:
+                function.__annotations__ = dict(annotations)
+            return function, args, kwargs
+        if kind is tuple:
+            first, second = token
+            if type(first) is int:  # code and the contents of its closure
+                code, space, annotations = rebuild.codes[first]
+                cells = tuple(map(rebuild.CellType, second))
+                function = FunctionType(code, space, code.co_name, None, cells)
+                if annotations:
+                    function.__annotations__ = dict(annotations)
+                return function, args, kwargs
+            module = sys.modules.get(first)  # an importable function
+            if module is None or second not in module.__dict__:
+                from importlib import import_module
+
+                module = import_module(first)
+            return getattr(module, second), args, kwargs
+        return token, args, kwargs
+
+    def pack_value(self, value: object) -> bytes:
+        """Pickle what a call returned, for the parent.
+
+        Raises the original error; a note and its attribute `path` name the culprit (``result['a'].lock``).
+        """
+        pickling = self._pickling
+        if pickling is None:
+            from .pickling import ResultPickling
+
+            pickling = self._pickling = ResultPickling(self.is_known_to_parent)
+        return pickling.dumps(value)
+
+    def is_known_to_parent(self, module: str, name: str) -> bool:
+        """Say whether the parent has under this top-level name what this worker has there now."""
+        replicated = self._replicated.get(module)
+        if replicated is None:
+            return module != "__main__"
+        space = sys.modules[module].__dict__
+        return replicated.get(name, _ABSENT) is space.get(name)
+
+    # --- applying definitions
+
+    def _apply(self, keys: list[int]) -> None:
+        """Apply definitions, all first stages before all second ones."""
+        pending = self._pending
+        todo: list[tuple[int, int, Part]] = []
+        left: dict[int, int] = {}
+        data: dict[int, bytes] = {}
+        for key in keys:
+            data[key] = pending[key]
+            parts = self._parts(key, loads(data[key]))
+            left[key] = len(parts)
+            todo += ((stage, key, part) for stage, part in parts)
+            if not parts:
+                del pending[key]
+        todo.sort(key=_stage)  # stable: within a stage the order of need
+        while todo:
+            failed: list[tuple[int, int, Part]] = []
+            error: Exception | None = None
+            for item in todo:
+                _, key, part = item
+                try:
+                    part()
+                except Exception as exc:
+                    failed.append(item)
+                    error = error or exc
+                else:
+                    left[key] -= 1
+                    if not left[key] and pending.get(key) is data[key]:
+                        del pending[key]
+            if error is not None and len(failed) == len(todo):
+                raise error
+            todo = failed
+
+    def _parts(self, key: int, definition: tuple[Any, ...]) -> list[tuple[int, Part]]:
+        """Split a definition into what is to be done at each stage."""
+        kind, space, name, *rest = definition
+        if kind == CODE:
+            return [(0, lambda: self._define_code(key, space, *rest))]
+        if kind == FUNCTION:
+            return [
+                (0, lambda: self._place_function(key, space, name, *rest[:3])),
+                (2, lambda: self._fill_function(space, name, rest[3])),
+            ]
+        if kind == CLASS:
+            skeletons, body, loose = rest
+            parts: list[tuple[int, Part]] = [(0, lambda: self._place_class(key, space, name, skeletons))]
+            if body is not None:
+                parts.append((1, lambda: _fill_class(body)))
+            if loose is not None:
+                parts.append((2, lambda: _fill_class(loose)))
+            return parts
+        if kind == VARIABLE:
+            return [(2, lambda: self._place_variable(key, space, name, *rest))]
+        if kind == REMOVED:
+            return [(0, lambda: self._remove(key, space, name))]
+        return [(2, lambda: self._check_inherited(space, name, *rest))]
+
+    def _define_code(
+        self,
+        key: int,
+        space: rebuild.Space,
+        code: Any,
+        annotations: dict[str, Any],
+        imports: tuple[str, ...],
+    ) -> None:
+        rebuild.import_all(imports)
+        if isinstance(code, bytes):
+            code = marshal.loads(code)
+        self._places.pop(key, None)
+        rebuild.codes[key] = (code, rebuild.globals_of(space), annotations)
+
+    def _put(self, key: int, space: rebuild.Space, name: str, value: object) -> None:
+        """Put a value under its name, and remember that it is the parent's."""
+        target = rebuild.globals_of(space)
+        target[name] = value
+        self._note(key, space, target, name, value)
+
+    def _note(self, key: int, space: rebuild.Space, target: dict[str, Any], name: str, value: object) -> None:
+        self._places[key] = (target, name)
+        if not isinstance(space, int):
+            self._replicated.setdefault(space[1:] if space else "__main__", {})[name] = value
+
+    def _place_function(
+        self,
+        key: int,
+        space: rebuild.Space,
+        name: str,
+        code: Any,
+        annotations: dict[str, Any],
+        imports: tuple[str, ...],
+    ) -> None:
+        cells = marshal.loads(code) if isinstance(code, bytes) else code
+        free = tuple(rebuild.CellType() for _ in cells.co_freevars) or None
+        # The globals must exist before the function is made in them.
+        target = rebuild.globals_of(space)
+        function = FunctionType(cells, target, cells.co_name, None, free)
+        if annotations:
+            function.__annotations__ = dict(annotations)
+        rebuild.import_all(imports)
+        self._put(key, space, name, function)
+
+    def _fill_function(self, space: rebuild.Space, name: str, state: bytes | None) -> None:
+        if state is None:
+            return
+        contents, rest = loads(state)
+        function = rebuild.globals_of(space)[name]
+        for cell, content in zip(function.__closure__ or (), contents, strict=True):
+            if content:
+                cell.cell_contents = content[0]
+        rebuild.set_function_state(function, rest)
+
+    def _place_class(
+        self, key: int, space: rebuild.Space, name: str, skeletons: list[tuple[str, bytes]]
+    ) -> None:
+        for qualname, skeleton in skeletons:
+            cls = loads(skeleton)
+            owner, _, last = qualname.rpartition(".")
+            if not owner:
+                self._put(key, space, last, cls)
+            else:
+                holder: Any = rebuild.globals_of(space)[name]
+                for part in owner.split(".")[1:]:
+                    holder = getattr(holder, part)
+                setattr(holder, last, cls)
+
+    def _place_variable(self, key: int, space: rebuild.Space, name: str, value: bytes) -> None:
+        """Set a variable, unless this worker's own code gave it a value before the parent did."""
+        target = rebuild.globals_of(space)
+        here = target.get(name, _ABSENT)
+        if (
+            key not in self._places
+            and here is not _ABSENT
+            and (space is not None or here is not self._inherited.get(name, _ABSENT))
+        ):
+            self._places[key] = (target, name)
+            return
+        self._put(key, space, name, loads(value))
+
+    def _remove(self, key: int, space: rebuild.Space, name: str) -> None:
+        target = rebuild.globals_of(space)
+        replicated = (
+            target if isinstance(space, int) else self._replicated.get(space[1:] if space else "__main__", {})
+        )
+        if replicated.get(name, _ABSENT) is target.get(name):
+            target.pop(name, None)
+        replicated.pop(name, None)
+        self._places[key] = (target, name)
+
+    def _check_inherited(self, space: rebuild.Space, name: str, reason: str) -> None:
+        if name not in rebuild.globals_of(space):
+            raise TypeError(reason)
+
+
+def _stage(item: tuple[int, int, Part]) -> int:
+    return item[0]
+
+
+def _fill_class(data: bytes) -> None:
+    """Set the attributes of a class and of the classes inside it."""
+    for cls, state in loads(data):
+        rebuild.set_class_state(cls, state)
+
+
+def prepare_main(forked: bool) -> ModuleType | None:
+    """Give this process a ``__main__`` to be filled, and return the one it started with.
+
+    A forked worker keeps the parent's. The old module must be kept alive: the frames at the bottom of
+    this process still run in it.
+    """
+    previous = sys.modules.get("__main__")
+    if forked:
+        rebuild.forget_identities()
+        sys.modules["__mp_main__"] = sys.modules["__main__"]
+        return None
+    main = ModuleType("__main__")
+    main.__dict__["__builtins__"] = __builtins__
+    sys.modules["__main__"] = sys.modules["__mp_main__"] = main
+    return previous
