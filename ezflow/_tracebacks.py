@@ -32,8 +32,8 @@ Hostile ``__reduce__``, ``__repr__`` or ``__getattr__`` can raise what they
 like, except that a `KeyboardInterrupt` (so `CallInterrupted` too) passes
 through.  One that never returns or ends the process cannot be defended against here.
 
-One value is left behind on purpose, as in CPython: ``AttributeError.obj``, the
-object whose attribute was missing, which may be anything of any size.
+One value is left behind on purpose, as in CPython: ``AttributeError.obj`` (see
+`field_values`).
 """
 
 from __future__ import annotations
@@ -41,13 +41,30 @@ from __future__ import annotations
 import builtins
 import copyreg
 import pickle
-from types import GetSetDescriptorType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from ._anatomy import (
+    ARGS,
+    CAUSE,
+    CONTEXT,
+    DICT,
+    GROUP_MEMBERS,
+    GROUP_MESSAGE,
+    SUPPRESS,
+    TRACEBACK,
+    blank,
+    field_values,
+    fields,
+    full_name,
+    is_builtin,
+    is_users,
+    mro,
+    names,
+)
 from ._frames import capture, rebuild, register, texts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from types import FrameType
 
     from ._frames import Place
@@ -64,23 +81,10 @@ MAX_MESSAGE: Final = 10_000
 MAX_REPR: Final = 400
 """Characters of the repr that stands for one value."""
 
-# The fields of every exception, read past any `__getattribute__` or property of a user's class.
-_FIELDS: Final[dict[str, Any]] = dict(vars(BaseException))
-_ARGS: Final = _FIELDS["args"]
-_DICT: Final = _FIELDS["__dict__"]
-_CAUSE: Final = _FIELDS["__cause__"]
-_CONTEXT: Final = _FIELDS["__context__"]
-_SUPPRESS: Final = _FIELDS["__suppress_context__"]
-_TRACEBACK: Final = _FIELDS["__traceback__"]
-_MESSAGE: Final[Any] = vars(BaseExceptionGroup)["message"]
-_MEMBERS: Final[Any] = vars(BaseExceptionGroup)["exceptions"]
-
-_HEAP_TYPE: Final = 1 << 9  # Py_TPFLAGS_HEAPTYPE
 _PLAIN: Final = frozenset({type(None), bool, int, float, complex, str, bytes})
 _OWN_WAYS: Final = frozenset(
     {"__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__getnewargs__", "__getnewargs_ex__"}
 )
-_NOT_STATE: Final = frozenset({"__dict__", "__weakref__"})
 
 
 class _Ref(NamedTuple):
@@ -140,7 +144,7 @@ def pack_exception(exc: BaseException, dumps: Callable[[object], bytes]) -> byte
 
 def _bare_record(exc: BaseException, error: BaseException) -> _Record:
     """Make the record of an exception that could not be taken apart."""
-    name, bases = _names(type(exc))
+    name, bases = full_name(type(exc)), names(type(exc))
     reason = f"packing it failed with {_reason(error)}"
     text = _text(exc)
     return _Record(
@@ -207,8 +211,8 @@ class _Packer:
     def _record(self, exc: BaseException, depth: int) -> _Record:
         """Make the record of one exception."""
         cls = type(exc)
-        name, bases = _names(cls)
-        builtin = getattr(builtins, cls.__name__, None) is cls
+        name, bases = full_name(cls), names(cls)
+        builtin = is_builtin(cls)
         type_: str | bytes | None
         type_, reason = cls.__name__ if builtin else None, ""
         if not builtin:
@@ -216,25 +220,25 @@ class _Packer:
 
         values = _Values(self._dumps, self._number, depth)
         group = None
-        if isinstance(exc, BaseExceptionGroup):
-            members = tuple(self._number(member, depth) for member in _MEMBERS.__get__(exc))
-            group = (_MESSAGE.__get__(exc), members)
-        args = tuple(values.encode(f"args[{i}]", value) for i, value in enumerate(_ARGS.__get__(exc)))
+        if issubclass(cls, BaseExceptionGroup):  # isinstance asks the object, which may lie
+            members = tuple(self._number(member, depth) for member in GROUP_MEMBERS.__get__(exc))
+            group = (GROUP_MESSAGE.__get__(exc), members)
+        args = tuple(values.encode(f"args[{i}]", value) for i, value in enumerate(ARGS.__get__(exc)))
         attributes = {}
-        for key, value in (_DICT.__get__(exc) or {}).items():
+        for key, value in (DICT.__get__(exc) or {}).items():
             if type(key) is str:
                 notes = key == "__notes__" and type(value) is list and all(type(n) is str for n in value)
                 attributes[key] = _Ref("list", value) if notes else values.encode(key, value)
-        slots = {} if builtin and cls in _WITHOUT_SLOTS else dict(_slots(exc, values))
+        slots = {key: values.encode(key, value) for key, value in field_values(exc)}
         own = None
         if not builtin and group is None and _has_own_way(cls):
             own, _ = self._try_dumps(exc)
         rest, rest_numbers = values.pack()
 
-        cause, context = _CAUSE.__get__(exc), _CONTEXT.__get__(exc)
+        cause, context = CAUSE.__get__(exc), CONTEXT.__get__(exc)
         cause_number, context_number = self._number(cause, depth + 1), self._number(context, depth + 1)
         cut = (cause_number is None) != (cause is None) or (context_number is None) != (context is None)
-        places, places_left_out = capture(_TRACEBACK.__get__(exc), self._seen)
+        places, places_left_out = capture(TRACEBACK.__get__(exc), self._seen)
         return _Record(
             name,
             type_,
@@ -250,7 +254,7 @@ class _Packer:
             own,
             cause_number,
             context_number,
-            _SUPPRESS.__get__(exc),
+            SUPPRESS.__get__(exc),
             group,
             places,
             places_left_out,
@@ -276,6 +280,7 @@ class _Values:
         self._number = number
         self._depth = depth
         self._rest: list[object] = []
+        self._at: dict[int, int] = {}
         self.names: list[tuple[str, str]] = []
         self.replaced: dict[int, tuple[str, str]] = {}
 
@@ -299,9 +304,14 @@ class _Values:
 
     def _put(self, place: str, value: object, reason: str | None = None) -> _Ref:
         """Put a value to the rest, or its repr where it must not travel."""
-        at = len(self._rest)
+        at = self._at.get(id(value))  # the same object, as argument and as attribute, is often there twice
+        if at is not None:
+            places, name = self.names[at]
+            self.names[at] = (f"{places} and {place}", name)
+            return _Ref("rest", at)
+        at = self._at[id(value)] = len(self._rest)
         self._rest.append(value)
-        self.names.append((place, _names(type(value))[0]))
+        self.names.append((place, full_name(type(value))))
         if reason is not None:
             self.replaced[at] = (_short_repr(value), reason)
         return _Ref("rest", at)
@@ -339,35 +349,12 @@ def _try_dumps(dumps: Callable[[object], bytes], obj: object) -> tuple[bytes | N
         return None, _reason(error)
 
 
-def _mro(cls: type) -> tuple[type, ...]:
-    """Give the classes of a class, past what its metaclass says."""
-    mro: tuple[type, ...] = type.__getattribute__(cls, "__mro__")
-    return mro
-
-
-def _names(cls: type) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """Name a class, and those of its bases that are exceptions, nearest first."""
-    named = []
-    for base in _mro(cls):
-        if issubclass(base, BaseException) or base is cls:
-            module = vars(base).get("__module__", "builtins")
-            qualname = type.__getattribute__(base, "__qualname__")
-            named.append((module if type(module) is str else "?", str(qualname)))
-    module, qualname = named[0]
-    return qualname if module == "builtins" else f"{module}.{qualname}", tuple(named)
-
-
-def _is_users(cls: type) -> bool:
-    """Tell whether a class was written in Python (or C) outside the interpreter's core."""
-    return bool(cls.__flags__ & _HEAP_TYPE) and getattr(builtins, cls.__name__, None) is not cls
-
-
 def _has_own_way(cls: type) -> bool:
     """Tell whether a class, or somebody for it, has defined how it pickles."""
     if cls in copyreg.dispatch_table:
         return True
-    for base in _mro(cls):
-        if _is_users(base) and not _OWN_WAYS.isdisjoint(vars(base)):
+    for base in mro(cls):
+        if is_users(base) and not _OWN_WAYS.isdisjoint(vars(base)):
             # EzflowError's own way carries its cause, which travels in the graph anyway.
             return (base.__module__, base.__qualname__) != ("ezflow.errors", "EzflowError")
     return False
@@ -379,34 +366,6 @@ _WITHOUT_SLOTS: Final = frozenset(
 )
 
 
-def _descriptors(cls: type) -> Iterator[tuple[str, Any, type]]:
-    """Give the slots and C-level fields of a class, each with its name and its owner."""
-    known = set()
-    for base in _mro(cls):
-        if base in {BaseException, BaseExceptionGroup, object}:
-            continue
-        for name, value in vars(base).items():
-            if name not in known and name not in _NOT_STATE:
-                known.add(name)
-                kind = type(value)
-                if kind is MemberDescriptorType or kind is GetSetDescriptorType:
-                    yield name, value, base
-
-
-def _slots(exc: BaseException, values: _Values) -> Iterator[tuple[str, object]]:
-    """Give the values of an exception's slots and C-level fields."""
-    for name, descriptor, owner in _descriptors(type(exc)):
-        if owner is AttributeError and name == "obj":
-            continue
-        try:
-            value = descriptor.__get__(exc)
-        except Exception:  # not set
-            continue
-        # A C-level field that was never set reads as None, and setting None would change str() of an OSError.
-        if value is not None or _is_users(owner):
-            yield name, values.encode(name, value)
-
-
 def _text(exc: BaseException, plain: bool = True) -> str:
     """Give what a stand-in would show: ``str(exc)`` unless that may be dear.
 
@@ -414,19 +373,19 @@ def _text(exc: BaseException, plain: bool = True) -> str:
     a class that has defined `__str__` is trusted.
     """
     try:
-        if plain or any("__str__" in vars(base) for base in _mro(type(exc)) if _is_users(base)):
+        if plain or any("__str__" in vars(base) for base in mro(type(exc)) if is_users(base)):
             text = str(exc)
             return text if len(text) <= MAX_MESSAGE else f"{text[: MAX_MESSAGE - 3]}..."
-        return ", ".join(_short_repr(arg) for arg in _ARGS.__get__(exc)[:10])
+        return ", ".join(_short_repr(arg) for arg in ARGS.__get__(exc)[:10])
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        return f"<its __str__ raised {_names(type(error))[0]}>"
+        return f"<its __str__ raised {full_name(type(error))}>"
 
 
 def _reason(error: BaseException) -> str:
     """Show in one line why something failed."""
-    name = _names(type(error))[0]
+    name = full_name(type(error))
     try:
         text = " ".join(str(error)[:1000].split())
     except KeyboardInterrupt:
@@ -448,7 +407,7 @@ def _short_repr(value: object) -> str:
     except KeyboardInterrupt:
         raise
     except BaseException:
-        return f"<{_names(type(value))[0]} object>"
+        return f"<{full_name(type(value))} object>"
 
 
 # -- in the parent
@@ -529,7 +488,7 @@ class _Unpacker:
             own = exc is not None
         if exc is None and record.type is not None:
             try:
-                exc = errors.blank(self._read_type(record.type), group)
+                exc = blank(self._read_type(record.type), group)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:
@@ -538,7 +497,7 @@ class _Unpacker:
         if exc is None:
             bases = _nearest(record.bases)
             try:
-                exc = errors.blank(errors.stand_in_class(bases), group)
+                exc = blank(errors.stand_in_class(bases), group)
             except Exception:
                 exc = errors.RemoteError()
         self._made[number] = exc
@@ -608,18 +567,18 @@ class _Unpacker:
 
         # What the class's own way has restored is right; what it dropped, such as notes, is added if it can be.
         if not own or all(is_whole(value) for value in record.args):
-            _ARGS.__set__(exc, tuple(self._decode(value, rest) for value in record.args))
-        attributes = _DICT.__get__(exc)
+            ARGS.__set__(exc, tuple(self._decode(value, rest) for value in record.args))
+        attributes = DICT.__get__(exc)
         for name, value in record.attributes.items():
             if not own or name == "__notes__" or (name not in attributes and is_whole(value)):
                 attributes[name] = self._decode(value, rest)
         if record.slots:
             self._fill_slots(exc, record, rest, own=own)
         cause, context = record.cause, record.context
-        _CAUSE.__set__(exc, None if cause is None else self._made[cause])
-        _CONTEXT.__set__(exc, None if context is None else self._made[context])
-        _SUPPRESS.__set__(exc, record.suppress)
-        _TRACEBACK.__set__(exc, rebuild(record.places, self._renamed))
+        CAUSE.__set__(exc, None if cause is None else self._made[cause])
+        CONTEXT.__set__(exc, None if context is None else self._made[context])
+        SUPPRESS.__set__(exc, record.suppress)
+        TRACEBACK.__set__(exc, rebuild(record.places, self._renamed))
 
         notes = []
         if not own:
@@ -638,7 +597,7 @@ class _Unpacker:
 
     def _fill_slots(self, exc: BaseException, record: _Record, rest: dict[int, object], *, own: bool) -> None:
         """Set slots and C-level fields."""
-        for name, descriptor, _ in _descriptors(type(exc)):
+        for name, descriptor, _ in fields(type(exc)):
             if name not in record.slots:
                 continue
             try:
@@ -656,7 +615,7 @@ def _add_notes(exc: BaseException, notes: list[str]) -> None:
     """Add notes, past a class's own `add_note`."""
     if not notes:
         return
-    attributes = _DICT.__get__(exc)
+    attributes = DICT.__get__(exc)
     present = attributes.get("__notes__")
     attributes["__notes__"] = [*present, *notes] if type(present) is list else notes
 
@@ -677,7 +636,7 @@ def _nearest(named: tuple[tuple[str, str], ...]) -> list[type[BaseException]]:
             continue
         if not (isinstance(obj, type) and issubclass(obj, BaseException)):
             continue
-        if not any(obj in _mro(cls) for cls in found):
+        if not any(obj in mro(cls) for cls in found):
             found.append(obj)
     return found
 
@@ -688,12 +647,12 @@ def _describe(exc: Any, record: _Record, rest: dict[int, object], reason: str) -
 
     from . import errors
 
-    attributes = _DICT.__get__(exc)
-    shown = traceback.format_tb(_TRACEBACK.__get__(exc))
+    attributes = DICT.__get__(exc)
+    shown = traceback.format_tb(TRACEBACK.__get__(exc))
     head = f"{record.name}: {record.message}" if record.message else record.name
     attributes["type_name"] = record.name
     attributes["message"] = record.message
-    attributes["args_repr"] = _args_repr(record, _ARGS.__get__(exc))
+    attributes["args_repr"] = _args_repr(record, ARGS.__get__(exc))
     attributes["traceback_text"] = "".join(["Traceback (most recent call last):\n", *shown, head, "\n"])
     attributes["reason"] = reason
     bases = [base for base in type(exc).__bases__ if base is not errors.RemoteError]

@@ -39,8 +39,9 @@ import pickle
 import signal as _signal
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from ._anatomy import GROUP_MESSAGE, blank, field_values, fields
 from ._interrupt import CallInterrupted
 
 if TYPE_CHECKING:
@@ -62,29 +63,6 @@ __all__ = [
 
 Direction: TypeAlias = Literal["argument", "function", "result", "exception", "initializer"]
 """What was on its way when pickling or unpickling failed."""
-
-
-_E = TypeVar("_E", bound=BaseException)
-
-_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class made by a class statement or PyErr_NewException
-
-
-def blank(cls: type[_E], group: tuple[str, tuple[BaseException, ...]] | None = None) -> _E:
-    """Make an exception without running any code of its class; the caller sets its state.
-
-    `group` holds message and members of an exception group, which has to have
-    them from the start.
-    """
-    for base in type.__getattribute__(cls, "__mro__"):
-        if base.__flags__ & _HEAP_TYPE or "__new__" not in vars(base):
-            continue
-        make = vars(base)["__new__"]
-        try:
-            made: _E = make(cls, *group) if group and base is BaseExceptionGroup else make(cls)
-        except TypeError:  # not the base that decides about the memory layout; a later one does
-            continue
-        return made
-    raise TypeError(f"{cls!r} has no base class that can make a blank instance")
 
 
 class EzflowError(Exception):
@@ -317,11 +295,15 @@ class RemoteError(EzflowError):
         _, _, state = super().__reduce__()
         group = None
         if isinstance(self, BaseExceptionGroup):
-            group = (_GROUP_MESSAGE.__get__(self), self.exceptions)  # needed when a group is made
+            group = (GROUP_MESSAGE.__get__(self), self.exceptions)  # needed when a group is made
+        state["fields"] = dict(field_values(self))  # errno and the like
         return _blank_stand_in, (type(self).__bases__[1:], group), state
 
-
-_GROUP_MESSAGE: Any = BaseExceptionGroup.__dict__["message"]
+    def __setstate__(self, state: dict[str, Any] | None) -> None:
+        super().__setstate__(state)
+        for name, descriptor, _ in fields(type(self)):
+            if state is not None and name in state["fields"]:
+                descriptor.__set__(self, state["fields"][name])
 
 
 def stand_in_class(bases: Sequence[type[BaseException]]) -> type[RemoteError]:
