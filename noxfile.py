@@ -94,11 +94,11 @@ def leave_sources(session: nox.Session) -> None:
     """Go to a copy of the checkout that lacks the package, in the session's temporary folder."""
     folder = Path(session.create_tmp()) / "checkout"
     shutil.rmtree(folder, ignore_errors=True)
-    for name in ("tests", "docs", "examples"):
+    for name in ("tests", "docs", "examples", ".ci"):
         shutil.copytree(
             ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "_build", "generated")
         )
-    for name in ("pyproject.toml", "README.md", "CHANGELOG.md", "noxfile.py"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "noxfile.py"):
         shutil.copy(ROOT / name, folder / name)
     session.chdir(folder)
 

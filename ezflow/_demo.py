@@ -51,6 +51,7 @@ class Progress:
         self._n_done = 0
         self._is_terminal = stream.isatty()
         self._shown_at = time.monotonic()
+        self._show()
 
     def step(self) -> None:
         """Count one file, and show the count if it is time."""
@@ -59,20 +60,18 @@ class Progress:
         pause = 0.1 if self._is_terminal else 5.0  # s; chosen: smooth to the eye, few lines in a log
         if now - self._shown_at >= pause:
             self._shown_at = now
-            self._show("\r", "" if self._is_terminal else "\n")
+            self._show()
 
     def close(self) -> None:
         """Show the last count."""
-        self._show("\r", "\n")
+        self._show(end="\n")
 
-    def _show(self, start: str, end: str) -> None:
-        start = start if self._is_terminal else ""
-        print(
-            f"{start}{self._label}: {self._n_done} of {self._n_all} files",
-            end=end,
-            file=self._stream,
-            flush=True,
-        )
+    def _show(self, end: str = "") -> None:
+        line = f"{self._label}: {self._n_done} of {self._n_all} files"
+        if self._is_terminal:
+            print("\r" + line, end=end, file=self._stream, flush=True)
+        else:
+            print(line, file=self._stream, flush=True)
 
 
 def run_demo(
