@@ -67,17 +67,21 @@ def full_name(cls: type) -> str:
 
 
 def fields(cls: type) -> Iterator[tuple[str, Any, type]]:
-    """Give the slots and C-level fields of a class: name, descriptor and the class that has it."""
+    """Give the slots and C-level fields of a class: name, descriptor and the class that has it.
+
+    Also those that a subclass hides behind a slot or property of the same name.
+    """
     known = set()
     for base in mro(cls):
         if base in _BARE:
             continue
         for name, value in vars(base).items():
-            if name not in known and name not in _NOT_STATE:
-                known.add(name)
-                kind = type(value)
-                if kind is MemberDescriptorType or kind is GetSetDescriptorType:
-                    yield name, value, base
+            kind = type(value)
+            if name in _NOT_STATE or not (kind is MemberDescriptorType or kind is GetSetDescriptorType):
+                continue
+            key = f"{name} of {base.__qualname__}" if name in known else name
+            known.add(name)
+            yield key, value, base
 
 
 def field_values(exc: BaseException) -> Iterator[tuple[str, object]]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import linecache
 import os
+from functools import lru_cache
 from itertools import islice
 from types import CodeType, FunctionType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -230,6 +231,7 @@ def rebuild(places: Iterable[Place], renamed: Mapping[str, str]) -> TracebackTyp
     return tb
 
 
+@lru_cache(maxsize=1024)
 def _code(place: Place, file: str) -> CodeType:
     """Make a code object that claims to be the one at a place."""
     return _CODE.replace(

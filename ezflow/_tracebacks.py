@@ -211,8 +211,9 @@ class _Packer:
     def _record(self, exc: BaseException, depth: int) -> _Record:
         """Make the record of one exception."""
         cls = type(exc)
-        name, bases = full_name(cls), names(cls)
         builtin = is_builtin(cls)
+        bases = (("builtins", cls.__name__),) if builtin else names(cls)
+        name = full_name(cls)
         type_: str | bytes | None
         type_, reason = cls.__name__ if builtin else None, ""
         if not builtin:
@@ -495,11 +496,7 @@ class _Unpacker:
                 reason = _reason(error)
         stand_in = exc is None
         if exc is None:
-            bases = _nearest(record.bases)
-            try:
-                exc = blank(errors.stand_in_class(bases), group)
-            except Exception:
-                exc = errors.RemoteError()
+            exc = _stand_in(_importable(record.bases), group)
         self._made[number] = exc
         made = exc
 
@@ -620,25 +617,44 @@ def _add_notes(exc: BaseException, notes: list[str]) -> None:
     attributes["__notes__"] = [*present, *notes] if type(present) is list else notes
 
 
-def _nearest(named: tuple[tuple[str, str], ...]) -> list[type[BaseException]]:
-    """Import what can be imported of a class and its bases; leave out bases of those found."""
+def _importable(named: tuple[tuple[str, str], ...]) -> list[type[BaseException]]:
+    """Import what can be imported of a class and its bases."""
     import importlib
 
     found: list[type[BaseException]] = []
+    failed = set()
     for module, qualname in named:
+        if module in failed:
+            continue
         try:
             obj: object = importlib.import_module(module)
-            for part in qualname.split("."):
-                obj = getattr(obj, part)
         except KeyboardInterrupt:
             raise
         except BaseException:
+            failed.add(module)  # its code is not run again for each base
             continue
-        if not (isinstance(obj, type) and issubclass(obj, BaseException)):
+        try:
+            for part in qualname.split("."):
+                obj = getattr(obj, part)
+        except Exception:
             continue
-        if not any(obj in mro(cls) for cls in found):
+        if isinstance(obj, type) and issubclass(obj, BaseException):
             found.append(obj)
     return found
+
+
+def _stand_in(
+    bases: list[type[BaseException]], group: tuple[str, tuple[BaseException, ...]] | None
+) -> BaseException:
+    """Make a stand-in that is an instance of the nearest of `bases` that allow it."""
+    from . import errors
+
+    while bases:
+        try:
+            return blank(errors.stand_in_class(bases), group)
+        except Exception:  # a base written in C may insist on its own __new__
+            bases = bases[1:]
+    return errors.RemoteError()
 
 
 def _describe(exc: Any, record: _Record, rest: dict[int, object], reason: str) -> None:

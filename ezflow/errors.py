@@ -41,7 +41,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from ._anatomy import GROUP_MESSAGE, blank, field_values, fields
+from ._anatomy import GROUP_MESSAGE, blank, field_values, fields, mro
 from ._interrupt import CallInterrupted
 
 if TYPE_CHECKING:
@@ -307,24 +307,26 @@ class RemoteError(EzflowError):
 
 
 def stand_in_class(bases: Sequence[type[BaseException]]) -> type[RemoteError]:
-    """Give the `RemoteError` that is also an instance of `bases`, or of as many of them as can be combined."""
-    for n in range(len(bases), 0, -1):
-        try:
-            return _stand_in_class(tuple(bases[:n]))
-        except Exception:  # layouts, metaclasses or an __init_subclass__ that do not agree
+    """Give the `RemoteError` that is also an instance of `bases`, nearest first, as far as they can be combined."""
+    cls: type[RemoteError] = RemoteError
+    taken: tuple[type[BaseException], ...] = ()
+    for base in bases:
+        if base in mro(cls):
             continue
-    return RemoteError
+        try:
+            cls = _combined((*taken, base))
+        except Exception:  # final classes, layouts, metaclasses or an __init_subclass__ that do not agree
+            continue
+        taken = (*taken, base)
+    return cls
 
 
 @lru_cache(maxsize=256)
-def _stand_in_class(bases: tuple[type[BaseException], ...]) -> type[RemoteError]:
-    """Make the class, once for each combination of bases."""
-    wanted = tuple(base for base in bases if not issubclass(RemoteError, base))
-    if not wanted:
-        return RemoteError
-    name = f"RemoteError[{', '.join(base.__qualname__ for base in wanted)}]"
+def _combined(bases: tuple[type[BaseException], ...]) -> type[RemoteError]:
+    """Make the class of a stand-in, once for each combination of bases."""
+    name = f"RemoteError[{', '.join(base.__qualname__ for base in bases)}]"
     space = {"__module__": __name__, "__doc__": RemoteError.__doc__}
-    return type(name, (RemoteError, *wanted), space)
+    return type(name, (RemoteError, *bases), space)
 
 
 def _blank_stand_in(

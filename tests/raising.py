@@ -85,6 +85,21 @@ class MoreSlots(Slots):
         return self.__private
 
 
+class HiddenSlots(Slots):
+    """Hides both slots of its base: one by a slot, one by a property."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        Slots.left.__set__(self, "below")
+        Slots.right.__set__(self, ["below"])
+        self.left = "above"
+
+    @property
+    def right(self) -> object:
+        raise RuntimeError("computed")
+
+
 class InitRaises(Exception):
     def __init__(self, *args: object) -> None:
         if args != ("first",):
@@ -105,6 +120,15 @@ class OwnReduce(Exception):
 class ReduceRebuilds(Exception):
     def __reduce__(self) -> Any:
         return ReduceRebuilds, self.args
+
+
+class NotesItself(Exception):
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_note("from __init__")
+
+    def __reduce__(self) -> Any:
+        return NotesItself, ()
 
 
 class ReduceRaises(Exception):
@@ -358,6 +382,8 @@ FAITHFUL: dict[str, Callable[[], BaseException]] = {
     "keyword only": lambda: caught(lambda: KeywordOnly(code=3, data={"a": 1})),
     "slots": lambda: caught(lambda: Slots(1, [2])),
     "more slots": lambda: caught(MoreSlots),
+    "hidden slots": lambda: caught(HiddenSlots),
+    "notes itself": lambda: noted(caught(NotesItself), "from outside"),
     "__init__ raises": lambda: caught(lambda: InitRaises("first")),
     "file not found": lambda: caught_in(lambda: Path("/nowhere/at all").read_text()),
     "two file names": lambda: caught(lambda: OSError(18, "cross-device", "a", None, "b")),
@@ -521,6 +547,11 @@ def facts(error: BaseException) -> Any:
                 "dict": {key: name(value) for key, value in sorted(vars(one).items())},
                 "slots": slots,
                 "frames": frames,
+                "functions": [
+                    (frame.f_code.co_qualname, frame.f_code.co_firstlineno, frame.f_globals["__name__"])
+                    for frame, _ in traceback.walk_tb(one.__traceback__)
+                    if "caught" not in frame.f_code.co_qualname and "<lambda>" not in frame.f_code.co_qualname
+                ],
             }
         )
     return told

@@ -113,6 +113,14 @@ def test_slots_with_mangled_names_arrive_and_unset_ones_stay_unset(arrived: Answ
     assert not hasattr(error, "never_set")
 
 
+def test_slots_that_a_subclass_hides_arrive(arrived: Answer) -> None:
+    error = unpack(arrived["hidden slots"][0])
+
+    assert error.left == "above"
+    assert raising.Slots.left.__get__(error) == "below"
+    assert raising.Slots.right.__get__(error) == ["below"]
+
+
 def test_the_object_behind_an_attribute_error_stays_in_the_worker(arrived: Answer) -> None:
     error = unpack(arrived["AttributeError"][0])
 
@@ -287,6 +295,23 @@ def test_a_stand_in_matches_the_nearest_bases(arrived: Answer, kind: str, matche
     assert isinstance(error, errors.RemoteError)
     for base in matches:
         assert isinstance(error, base)
+
+
+def test_a_base_that_only_its_own_code_can_make_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = errors.blank
+
+    def picky(cls: type, group: Any = None) -> Any:
+        if issubclass(cls, raising.KeywordOnly):
+            raise TypeError("use its own __new__")
+        return original(cls, group)
+
+    monkeypatch.setattr("ezflow._tracebacks.blank", picky)
+
+    error = round_trip(raising.caught(lambda: raising.KeywordOnly(code=1, data={})))
+
+    assert type(error).__bases__ == (errors.RemoteError, ValueError)
+    assert error.reason == "TypeError: use its own __new__"
+    assert error.code == 1
 
 
 def test_a_stand_in_for_an_os_error_has_its_fields(arrived: Answer) -> None:
