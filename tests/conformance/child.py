@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import gc
 import json
 import sys
 import time
@@ -45,7 +46,7 @@ class Recorder(unittest.TestResult):
     def stopTest(self, test: unittest.TestCase) -> None:
         from test import support
 
-        faulthandler.cancel_dump_traceback_later()
+        faulthandler.dump_traceback_later(self._limit, exit=True)  # what comes between tests may hang as well
         if self._outcome == "pass" and support.environment_altered:
             # What regrtest calls "environment changed": threads or children left behind.
             self._outcome, self._detail = "altered", "left threads or child processes behind"
@@ -54,6 +55,7 @@ class Recorder(unittest.TestResult):
             event="end", id=suite.test_id(test), outcome=self._outcome, detail=self._detail, seconds=seconds
         )
         super().stopTest(test)
+        gc.collect()  # the frames of a failed test hold its pool, which would outlive the module's clean-up
 
     def _bad(self, outcome: str, err: Any) -> None:
         if self._outcome == "pass":
@@ -97,6 +99,7 @@ def main() -> None:
     recorder.emit(event="tests", ids=[suite.test_id(test) for test in chosen])
     unittest.TestSuite(test for test in chosen if suite.test_id(test) not in options.done).run(recorder)
     recorder.emit(event="finished")
+    faulthandler.dump_traceback_later(options.limit, exit=True)
 
 
 if __name__ == "__main__":

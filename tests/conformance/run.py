@@ -126,7 +126,8 @@ def read_results(job: Job, results: Path, code: int, log: str) -> bool:
         kind = "hang" if "Timeout (" in log or code == -signal.SIGKILL else "crash"
         job.outcomes[running] = (kind, f"exit code {code}\n{log[-6000:]}", 0.0)
         return False
-    job.trouble.append(f"{job.module} could not run, exit code {code}:\n{log[-3000:]}")
+    where = "between its tests or in its clean-up" if events else "before its first test"
+    job.trouble.append(f"{job.module} ended {where}, exit code {code}:\n{log[-3000:]}")
     return True
 
 
@@ -145,7 +146,6 @@ def judge(
             if entry is not None:
                 seen.add((entry.test, job.method))
             if entry is not None and outcome in ("pass", "skip"):
-                counts["failed"] += 1
                 failures.append(f"{job.method} {name}: listed as a difference but ended in: {outcome}")
             elif entry is not None:
                 counts["differ"] += 1
@@ -155,7 +155,6 @@ def judge(
             elif outcome == "skip":
                 counts["skipped"] += 1
             else:
-                counts["failed"] += 1
                 failures.append(f"{job.method} {name}: {outcome}\n{detail}")
     if not filtered:
         methods = {job.method for job in jobs}
@@ -163,6 +162,7 @@ def judge(
             for method in methods.intersection(entry.methods):
                 if (entry.test, method) not in seen:
                     failures.append(f"{method} {entry.test}: listed as a difference, and no such test exists")
+    counts["failed"] = len(failures)
     return differences, failures, counts
 
 
