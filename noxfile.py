@@ -155,7 +155,8 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports", "--no-cache")
-    session.run("numpydoc", "lint", *map(str, sorted(ROOT.glob("ezflow/**/*.py"))))
+    public = [path for path in sorted(ROOT.glob("ezflow/**/*.py")) if "/_" not in str(path.relative_to(ROOT))]
+    session.run("numpydoc", "lint", *map(str, public))
 
 
 @nox.session

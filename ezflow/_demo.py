@@ -13,7 +13,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterable, Iterator
-from concurrent.futures import as_completed
+from concurrent.futures import Future, as_completed
 from dataclasses import dataclass, field
 from typing import TextIO
 
@@ -165,7 +165,7 @@ def run_on_pool(files: list[str], n_workers: int, start_method: str | None, prog
     findings = Findings()
     pool = ProcessPoolExecutor(n_workers, mp_context=context)
     try:
-        futures = {pool.submit(measure_file, path): path for path in files}
+        futures: dict[Future[FileFacts], str] = {pool.submit(measure_file, path): path for path in files}
         for future in as_completed(futures):
             error = future.exception()
             if error is None:
