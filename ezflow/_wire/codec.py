@@ -9,8 +9,8 @@ and version: top-level names of ``__main__``, and code that has no name::
 
 ``what`` is the function itself, or a short form of it that costs less than
 pickling a function: ``(module, name)`` of an importable one, the key of a name
-of ``__main__`` or of code without state, ``(key, closure contents)`` of a closure
-over plain values. A payload with needs begins with their keys
+of ``__main__`` or of code without state, ``(key, closure contents[, defaults,
+keyword defaults])`` of code with state. A payload with needs begins with their keys
 (`workspace.WITH_KEYS`), because a worker must apply them before it unpickles.
 
 Never stale: at each call every name that the call needs, directly or through
@@ -27,14 +27,16 @@ import pickle
 import sys
 from array import array
 from itertools import count
-from types import FunctionType, ModuleType
+from operator import is_, itemgetter
+from types import CellType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from . import rebuild, workspace
-from .functions import facts_of, plain_annotations, submodules
+from .functions import facts_of, is_package, plain_annotations, submodules
 from .mirror import ABSENT, Built, Builder, Definition, Entry, GlobalFailure, Mirror, Slot, find_home
 from .pickling import KEEP_BELOW, WirePickler
-from .where import is_importable, named
+from .watch import Watch
+from .where import by_value_modules, is_importable, is_sent_by_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -53,8 +55,6 @@ memory on both sides. Smaller: such code is sent again more often (chosen)."""
 _N_SPACES: Final = 64  # exec namespaces that are remembered (chosen, as above)
 
 _N_PLANS: Final = 1024  # call sites and sets of needs that are remembered (chosen, as above)
-
-_ATOMS: Final = frozenset({type(None), bool, int, float, complex, str, bytes})
 
 _modules = sys.modules
 
@@ -85,6 +85,8 @@ class Codec(Builder):
         self._slots: dict[tuple[int, int], Slot] = {}
         self._closures: dict[tuple[Root, ...], _Closure] = {}
         self._variables: dict[int, tuple[Any, str]] = {}
+        self._plans: dict[int, tuple[FunctionType, dict[str, Any], str, object, tuple[Root, ...]]] = {}
+        """Functions that have a name, by identity: function, globals, name, short form, needs."""
 
     def pack_call(
         self, fn: Callable[..., object], args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -122,11 +124,27 @@ class Codec(Builder):
             what: object = fn
             roots: tuple[Root, ...] = ()
             if type(fn) is FunctionType:
-                what, roots = self._short_form(fn)
-            body = pickler.dumps((what, args, kwargs))
-            needs = pickler.needs
-            if needs:
-                roots = tuple(dict.fromkeys((*roots, *needs)))
+                plan = self._plans.get(id(fn))
+                if plan is not None and plan[0] is fn and plan[1].get(plan[2]) is fn and not by_value_modules():
+                    what, roots = plan[3], plan[4]
+                else:
+                    what, roots = self._short_form(fn)
+            pickler.outside = fn
+            pickler.dump((what, args, kwargs))
+            if pickler.is_inside:  # the function is in its own closure, or shares a cell with another one
+                pickler = _CallPickler(self)
+                pickler.dump((fn, args, kwargs))
+                roots = ()
+            pieces = pickler.pieces
+            if len(pieces) == 1:
+                body = pieces.pop()
+            else:
+                body = b"".join(pieces)
+                pieces.clear()
+            pickler.clear_memo()
+            pickler.outside = None  # keeps nothing of the user's alive
+            if pickler.needs:
+                roots = tuple({**dict.fromkeys(roots), **pickler.needs})
                 pickler.needs = {}
             if roots:
                 closure = self._closures.get(roots)
@@ -155,21 +173,36 @@ class Codec(Builder):
         module, name = fn.__module__, fn.__qualname__
         home = _modules.get(module)
         if home is not None and home.__dict__.get(name) is fn:
+            what: object
             if is_importable(module, home):
-                return (module, name), ()
-            mirror = self.mirror_of_module(module, home)
-            return self.key_of(mirror, name), ((mirror, name),)
-        if fn.__defaults__ is None and fn.__kwdefaults__ is None and not fn.__dict__:
-            code = fn.__code__
-            if fn.__name__ == code.co_name and name == code.co_qualname:
-                slot = self.slot(fn)
-                facts: CodeFacts = slot.facts
-                if fn.__doc__ == facts.doc and module == fn.__globals__.get("__name__"):
-                    if fn.__closure__ is None:
-                        return slot.definition.key, (slot,)
-                    contents = tuple([_content(cell) for cell in fn.__closure__])
-                    if _ATOMS.issuperset(map(type, contents)):
-                        return (slot.definition.key, contents), (slot,)
+                what, roots = (module, name), ()
+            elif is_sent_by_value(module):
+                return fn, ()
+            else:
+                mirror = self.mirror_of_module(module, home)
+                what, roots = self.key_of(mirror, name), ((mirror, name),)
+            if len(self._plans) >= _N_PLANS:
+                self._plans.clear()
+            self._plans[id(fn)] = fn, home.__dict__, name, what, roots
+            return what, roots
+        code = fn.__code__
+        if not fn.__dict__ and fn.__name__ == code.co_name and name == code.co_qualname:
+            slot = self.slot(fn)
+            facts: CodeFacts = slot.facts
+            if fn.__doc__ == facts.doc and module == fn.__globals__.get("__name__"):
+                key = slot.definition.key
+                defaults, kwdefaults = fn.__defaults__, fn.__kwdefaults__
+                if fn.__closure__ is None:
+                    if defaults is None and kwdefaults is None:
+                        return key, slot.roots
+                    return (key, None, defaults, kwdefaults), slot.roots
+                try:
+                    contents = tuple([cell.cell_contents for cell in fn.__closure__])
+                except ValueError:  # an empty cell
+                    return fn, ()
+                if defaults is None and kwdefaults is None:
+                    return (key, contents), slot.roots
+                return (key, contents, defaults, kwdefaults), slot.roots
         return fn, ()
 
     def slot(self, function: FunctionType) -> Slot:
@@ -191,7 +224,7 @@ class Codec(Builder):
         return slot
 
     def _make_slot(self, function: FunctionType, code: CodeType, space: dict[str, Any]) -> Slot:
-        n_modules = len(_modules)
+        n_modules = len(_modules)  # before `submodules` looks: one imported meanwhile must not be missed
         facts = facts_of(code)
         where = self.space_of(function)
         mirror = where if isinstance(where, Mirror) else None
@@ -199,7 +232,10 @@ class Codec(Builder):
         absent: tuple[str, ...] = ()
         if mirror is not None:
             needs, absent = mirror.names_of(facts)
-        imports = submodules(facts, [space[name] for name in facts.names if name in space])
+        values = [space[name] for name in facts.names if name in space]
+        imports = submodules(facts, values)
+        if not any(map(is_package, values)):
+            n_modules = 0
         place = where.space if isinstance(where, Mirror) else where
         data = self._dump((workspace.CODE, place, None, facts.data, plain_annotations(function), imports))
         key = self._slot_key((code, code.co_filename, place))
@@ -239,7 +275,10 @@ class Codec(Builder):
         name = space.get("__name__")
         home = _modules.get(name) if isinstance(name, str) else None
         if isinstance(name, str) and home is not None and home.__dict__ is space:
-            return name if is_importable(name, home) else self.mirror_of_module(name, home)
+            if is_importable(name, home):
+                return name
+            if not is_sent_by_value(name):
+                return self.mirror_of_module(name, home)
         found = self._spaces.get(id(space))
         if found is not None and found.globals is space:
             return found
@@ -365,25 +404,60 @@ class Codec(Builder):
 
 
 class _Closure:
-    """A set of needs, complete: what is sent before a call that has them."""
+    """A set of needs, complete: what is sent before a call that has them.
 
-    __slots__ = ("_entries", "_slots", "definitions", "head")
+    Checked at each call, hence the care: the values of all names are compared in C.
+    """
+
+    __slots__ = ("_absent", "_names", "_slots", "_uncertain", "_watch", "definitions", "head")
 
     def __init__(self, entries: tuple[Entry, ...], slots: tuple[Slot, ...]) -> None:
-        self._entries = entries
-        self._slots = slots
+        self._slots = tuple([slot for slot in slots if slot.n_modules])
+        self._uncertain = tuple([entry for entry in entries if entry.loose])
+        present: dict[int, tuple[dict[str, Any], list[Entry]]] = {}
+        absent: dict[int, tuple[dict[str, Any], set[str]]] = {}
+        for item in (*entries, *slots):
+            if item.mirror is None:
+                continue
+            space = item.mirror.globals
+            if item.absent:
+                absent.setdefault(id(space), (space, set()))[1].update(item.absent)
+            if isinstance(item, Slot):
+                continue
+            if item.value is ABSENT:
+                absent.setdefault(id(space), (space, set()))[1].add(item.name)
+            else:
+                present.setdefault(id(space), (space, []))[1].append(item)
+        self._absent = list(absent.values())
+        self._names = []
+        for space, some in present.values():
+            some = some if len(some) > 1 else some * 2  # itemgetter gives a tuple for two names or more
+            self._names.append((space, itemgetter(*[e.name for e in some]), tuple([e.value for e in some])))
+        watches = [entry.watch for entry in entries if entry.watch is not None and not entry.watch.is_empty]
+        self._watch = Watch().merge(watches) if len(watches) > 1 else watches[0] if watches else None
         # Code first, then what is needed before what needs it.
         self.definitions = tuple([item.definition for item in (*slots, *reversed(entries))])
         keys = array("Q", [definition.key for definition in self.definitions])
         self.head = workspace.WITH_KEYS + workspace.COUNT.pack(len(keys)) + keys.tobytes()
 
     def is_current(self) -> bool:
-        """Say, without pickling, whether all of it is as it was; False may also mean: not known."""
-        for entry in self._entries:
-            if not entry.is_current():
+        """Say whether all of it is as it was; pickles what can change unseen."""
+        for space, get, then in self._names:
+            try:
+                if not all(map(is_, get(space), then)):
+                    return False
+            except KeyError:
+                return False
+        for space, names in self._absent:
+            if not space.keys().isdisjoint(names):
                 return False
         for slot in self._slots:
-            if not slot.is_current():
+            if slot.n_modules != len(_modules):
+                return False
+        if self._watch is not None and not self._watch.same():
+            return False
+        for entry in self._uncertain:
+            if entry.mirror.entry(entry.name) is not entry:
                 return False
         return True
 
@@ -395,14 +469,29 @@ class _CallPickler(WirePickler):
         super().__init__()
         self.codec = codec
         self.needs: dict[Root, None] = {}
+        self.outside: object = None
+        """The function that is called, if a short form stands for it."""
+        self.is_inside = False
+        """Whether the pickle came across this function or one of its cells all the same."""
+
+    def function_by_value(self, function: FunctionType) -> tuple[Any, ...]:
+        """Look whether it is the function that is called."""
+        if function is self.outside:
+            self.is_inside = True
+        return super().function_by_value(function)
+
+    def _cell(self, cell: CellType) -> Any:
+        if not self.is_inside and type(self.outside) is FunctionType:
+            self.is_inside = any(cell is own for own in self.outside.__closure__ or ())
+        return super()._cell(cell)
 
     def named_here(self, obj: Any, module: str, qualname: str) -> Any:
         """By name, after the top-level name has been defined."""
-        if module == "__main__" or not _is_registered(module):
-            mirror = self.codec.mirror_of_module(module, _modules[module])
-            self.needs[mirror, qualname.partition(".")[0]] = None
-            return qualname
-        return None
+        if is_sent_by_value(module):
+            return None
+        mirror = self.codec.mirror_of_module(module, _modules[module])
+        self.needs[mirror, qualname.partition(".")[0]] = None
+        return qualname
 
     def code(self, function: FunctionType, facts: CodeFacts) -> tuple[Callable[..., object], tuple[Any, ...]]:
         """Name the slot of the code."""
@@ -429,7 +518,7 @@ class _CallPickler(WirePickler):
     def module_replica(self, module: ModuleType) -> Any:
         """All names of the module: which of them will be used cannot be known."""
         name = module.__name__
-        if _is_registered(name):
+        if is_sent_by_value(name):
             return rebuild.imported, (name,)
         mirror = self.codec.mirror_of_module(name, module)
         for each in list(module.__dict__):
@@ -452,8 +541,8 @@ class _DefinitionPickler(_CallPickler):
         if module == mirror.module and qualname.partition(".")[0] == top:
             if obj is self._root:
                 return None
-            owned = qualname == top or isinstance(obj, type)
-            if owned and mirror.globals is _modules[module].__dict__:
+            is_made_already = qualname == top or isinstance(obj, type)
+            if is_made_already and mirror.globals is _modules[module].__dict__ and not is_sent_by_value(module):
                 return qualname
             return None
         return super().named_here(obj, module, qualname)
@@ -500,23 +589,8 @@ class _NotInATask(TypeError):
     """A pool among the arguments."""
 
 
-def _content(cell: Any) -> object:
-    """Return a cell's content, or something that is no atom if it is empty."""
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return ABSENT
-
-
 def _kind_name(kind: type) -> tuple[str, str]:
     return kind.__module__, kind.__qualname__
-
-
-def _is_registered(module: str) -> bool:
-    """Say whether the user asked cloudpickle to send this module by value."""
-    from .where import _sent_by_value
-
-    return _sent_by_value(module)
 
 
 def _is_executor(obj: object) -> bool:
@@ -540,14 +614,24 @@ def _pool_as_argument(kind: type) -> str:
 
 
 def _typing_reduce(obj: Any, kind: type) -> Any:
-    """Reduce a type variable or new type by value."""
-    if kind.__name__ == "TypeVar":
-        import cloudpickle
-
-        return cloudpickle.Pickler.dispatch_table[kind](obj)
+    """Reduce a type variable, new type or type alias by value."""
+    keywords: dict[str, Any] = {}
+    arguments: tuple[Any, ...] = (obj.__name__,)
     if kind.__name__ == "NewType":
-        return kind, (obj.__name__, obj.__supertype__)
-    return kind, (obj.__name__,)
+        arguments = (obj.__name__, obj.__supertype__)
+    elif kind.__name__ == "TypeAliasType":
+        arguments = (obj.__name__, obj.__value__)
+        keywords["type_params"] = obj.__type_params__
+    elif kind.__name__ in ("TypeVar", "ParamSpec"):
+        arguments = (obj.__name__, *getattr(obj, "__constraints__", ()))
+        for name in ("bound", "covariant", "contravariant", "infer_variance"):
+            value = getattr(obj, f"__{name}__", None)
+            if value:
+                keywords[name] = value
+    has_default = getattr(obj, "has_default", None)
+    if has_default is not None and has_default():
+        keywords["default"] = obj.__default__
+    return rebuild.typing_object, (kind.__name__, arguments, keywords, obj.__module__)
 
 
 def _reduce_lock(obj: object) -> tuple[object, ...]:

@@ -85,6 +85,11 @@ def _cells(code: CodeType) -> Any:
     return tuple(CellType() for _ in code.co_freevars) or None
 
 
+def is_package(value: object) -> bool:
+    """Say whether a value is a module that can have submodules."""
+    return isinstance(value, ModuleType) and getattr(value, "__path__", None) is not None
+
+
 def submodules(facts: CodeFacts, values: Iterable[object]) -> tuple[str, ...]:
     """Name the submodules that code reaches as attributes of the packages among `values`.
 
@@ -92,8 +97,8 @@ def submodules(facts: CodeFacts, values: Iterable[object]) -> tuple[str, ...]:
     """
     found: list[str] = []
     for value in values:
-        if isinstance(value, ModuleType) and getattr(value, "__path__", None) is not None:
-            prefix = value.__name__ + "."
+        if is_package(value):
+            prefix = value.__name__ + "."  # type: ignore[attr-defined]  # a module
             found += (
                 name
                 for name in list(sys.modules)

@@ -20,7 +20,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from . import workspace
-from .classes import MADE_BY_ENUM, take_apart
+from .classes import take_apart
 from .functions import facts_of, plain_annotations, submodules, unusual_names
 from .watch import Watch
 
@@ -32,13 +32,6 @@ if TYPE_CHECKING:
     Root = tuple["Mirror", str] | "Slot"
 
 ABSENT: Final = object()
-
-_FIXED_ATTRIBUTES: Final = MADE_BY_ENUM | {
-    "__dataclass_fields__", "__dataclass_params__", "__abstractmethods__", "_abc_impl", "__annotations__",
-    "__annotate__", "__annotate_func__", "__annotations_cache__", "__dict__", "__weakref__", "__doc__",
-    "__orig_bases__", "__parameters__", "__type_params__", "_field_defaults", "_fields",
-}  # fmt: skip
-"""Attributes of a class that nobody changes in place once it is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +83,17 @@ class Slot:
     definition: Definition
     needs: tuple[Root, ...]
     absent: tuple[str, ...]
-    n_modules: int  # more modules imported since: it may reach another submodule
+    n_modules: int  # 0, or: when there are more, it may reach another submodule of a package it uses
     facts: Any = field(repr=False)
+
+    @property
+    def roots(self) -> tuple[Root, ...]:
+        """The slot, as the needs of a call."""
+        return (self,)
 
     def is_current(self) -> bool:
         """Say whether it still refers to the same names and submodules."""
-        return len(sys.modules) == self.n_modules and (
+        return (not self.n_modules or len(sys.modules) == self.n_modules) and (
             self.mirror is None or not self.absent or self.mirror.globals.keys().isdisjoint(self.absent)
         )
 
@@ -194,7 +192,7 @@ class Mirror:
         if isinstance(value, FunctionType):
             if self._lives_here(value, name) and value.__globals__ is self.globals:
                 return self._function(name, value, old)
-        elif isinstance(value, type) and self._lives_here(value, name):
+        elif isinstance(value, type) and self._lives_here(value, name) and not isinstance(self.space, int):
             return self._class(name, value, old)
         return self._variable(name, value)
 
@@ -274,7 +272,7 @@ class Mirror:
             skeletons, body, loose_names, fixed_needs = old.fixed
         else:
             watch = Watch()
-            loose_names = {each: _watch_class(watch, each) for each in classes}
+            loose_names = {each: watch.add_class(each) for each in classes}
             watch.freeze()
             needs: list[Root] = []
             skeletons = []
@@ -350,23 +348,6 @@ def _with_inner(cls: type) -> Iterable[type]:
             and value.__qualname__ == f"{cls.__qualname__}.{name}"
         ):
             yield from _with_inner(value)
-
-
-def _watch_class(watch: Watch, cls: type) -> frozenset[str]:
-    """Watch a class; return the names of the attributes that can change unseen."""
-    watch.add_attributes(cls.__dict__)
-    members = getattr(cls, "__members__", ()) if "_member_map_" in cls.__dict__ else ()
-    loose = set()
-    for name, value in list(cls.__dict__.items()):
-        if name in _FIXED_ATTRIBUTES or name in members:
-            continue
-        if not watch.add(value, owner=True) and not _is_inner(value, cls):
-            loose.add(name)
-    return frozenset(loose)
-
-
-def _is_inner(value: object, cls: type) -> bool:
-    return isinstance(value, type) and value.__qualname__.startswith(cls.__qualname__ + ".")
 
 
 def find_home(value: object) -> tuple[str, str] | None:

@@ -89,13 +89,14 @@ class WirePickler(pickle.Pickler):
     """The C pickler with our decisions; see the module's text."""
 
     def __init__(self) -> None:
-        self.sink = Sink()
-        super().__init__(self.sink, PROTOCOL)
+        sink = Sink()
+        self.pieces = sink.pieces
+        super().__init__(sink, PROTOCOL)
 
     def dumps(self, obj: object) -> bytes:
         """Pickle into one bytes object; after an exception the pickler must not be used again."""
         self.dump(obj)
-        pieces = self.sink.pieces
+        pieces = self.pieces
         if len(pieces) == 1:
             data = pieces.pop()
         else:
@@ -301,7 +302,7 @@ _OWN: Final[dict[type, Callable[[Any, Any], Any]]] = {
     type: WirePickler._class,
     ModuleType: WirePickler._module,
     MethodType: WirePickler._method,
-    CellType: WirePickler._cell,
+    CellType: lambda pickler, cell: pickler._cell(cell),
     CodeType: WirePickler._code_object,
     property: WirePickler._property,
     classmethod: WirePickler._wrapped,

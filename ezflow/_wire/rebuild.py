@@ -262,6 +262,18 @@ def set_class_state(
         cls.__members__[name].__dict__.update(values)  # type: ignore[attr-defined]  # EnumMeta
 
 
+def typing_object(kind: str, arguments: tuple[Any, ...], keywords: dict[str, Any], module: str) -> object:
+    """Make a type variable or the like, which pickles by its name in its module."""
+    import typing
+
+    made = getattr(typing, kind)(*arguments, **keywords)
+    try:
+        made.__module__ = module
+    except AttributeError:  # a type alias asks the frame that made it, and cannot be told
+        pass
+    return made
+
+
 # --- things that have no content to send
 
 

@@ -14,6 +14,7 @@ import dataclasses
 import functools
 import operator
 import sys
+from _collections import _tuplegetter  # type: ignore[attr-defined]  # the fields of a named tuple class
 from types import (
     BuiltinFunctionType,
     CellType,
@@ -27,6 +28,7 @@ from types import (
 )
 from typing import TYPE_CHECKING, Any, Final
 
+from .classes import MADE_BY_ENUM
 from .where import is_importable, named
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ _FIXED: Final = frozenset(
         type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented), range, CodeType,
         ModuleType, BuiltinFunctionType, MemberDescriptorType, GetSetDescriptorType, MethodDescriptorType,
         WrapperDescriptorType, dataclasses.Field, type(object.__subclasshook__), type(functools.reduce),
+        _tuplegetter,
     }
 )  # fmt: skip
 """Types whose instances do not change in place (a dataclass's fields: not once the class is made)."""
@@ -49,6 +52,16 @@ _function_parts: Final[Callable[[Any], tuple[Any, ...]]] = operator.attrgetter(
 )
 
 _EMPTY: Final = object()
+
+_FIXED_ATTRIBUTES: Final = MADE_BY_ENUM | {
+    "__dataclass_fields__", "__dataclass_params__", "__abstractmethods__", "_abc_impl", "__annotations__",
+    "__annotate__", "__annotate_func__", "__annotations_cache__", "__dict__", "__weakref__", "__doc__",
+    "__orig_bases__", "__parameters__", "__type_params__", "_field_defaults", "_fields",
+}  # fmt: skip
+"""Attributes of a class that nobody changes in place once it is made."""
+
+_MADE_BY_CLASS_STATEMENT: Final = 1 << 9
+"""Flag of a type that is not built in (Py_TPFLAGS_HEAPTYPE)."""
 
 
 def _content(cell: CellType) -> object:
@@ -77,6 +90,11 @@ class Watch:
         self._seen = {}
         self._then = self._now()
         return self
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to compare, ever."""
+        return not (self._functions or self._cells or self._mappings or self._sequences or self._names)
 
     def same(self) -> bool:
         """Say whether everything is still as it was."""
@@ -113,7 +131,7 @@ class Watch:
         if kind is FunctionType:
             return (not owner and self._by_reference(value)) or self._add_function(value)  # type: ignore[arg-type]
         if isinstance(value, type):
-            return self._by_reference(value)
+            return self._by_reference(value) or not self.add_class(value)
         if kind is tuple or kind is frozenset:
             return all([self.add(item) for item in value])  # type: ignore[attr-defined]
         if kind is list or kind is set:
@@ -127,11 +145,34 @@ class Watch:
             return all([part is None or self.add(part, owner=True) for part in parts])
         if kind is functools.cached_property:
             return self.add(value.func, owner=True)  # type: ignore[attr-defined]
+        if _is_plain_instance(value) and self.add(kind):
+            return self._add_few(value.__dict__, value.__dict__.values(), self._mappings)
         return False
 
-    def add_attributes(self, attributes: Mapping[str, object]) -> None:
-        """Watch which names stand for which objects; not what is in these."""
-        self._mappings.append(attributes)
+    def add_class(self, cls: type) -> frozenset[str]:
+        """Watch a class; return the names of the attributes that can change unseen."""
+        self._mappings.append(cls.__dict__)
+        members = cls.__dict__.get("_member_map_", ())
+        prefix = cls.__qualname__ + "."
+        loose = set()
+        for name, value in list(cls.__dict__.items()):
+            if name in _FIXED_ATTRIBUTES or name in members:
+                continue
+            if isinstance(value, type) and value.__qualname__.startswith(prefix):
+                continue  # defined inside this class: watched apart
+            if not self.add(value, owner=True):
+                loose.add(name)
+        return frozenset(loose)
+
+    def merge(self, others: Iterable[Watch]) -> Watch:
+        """Watch what several watches do; they must all be frozen."""
+        for other in others:
+            self._functions += other._functions
+            self._cells += other._cells
+            self._mappings += other._mappings
+            self._sequences += other._sequences
+            self._names += other._names
+        return self.freeze()
 
     def _add_few(self, container: Any, items: Any, group: list[Any]) -> bool:
         if len(container) > _FEW or not all([self.add(item) for item in items]):
@@ -166,3 +207,18 @@ class Watch:
         if not is_importable(module, home):
             self._names.append((home.__dict__, value.__qualname__.partition(".")[0]))
         return True
+
+
+def _is_plain_instance(value: Any) -> bool:
+    """Say whether an object is nothing but its class and its ``__dict__``."""
+    kind = type(value)
+    return (
+        kind.__reduce_ex__ is object.__reduce_ex__
+        and kind.__reduce__ is object.__reduce__
+        and kind.__getstate__ is object.__getstate__
+        and type(getattr(value, "__dict__", None)) is dict
+        and all(
+            cls.__flags__ & _MADE_BY_CLASS_STATEMENT and not cls.__dict__.get("__slots__")
+            for cls in kind.__mro__[:-1]
+        )
+    )

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from types import ModuleType
 
+_NONE: set[str] = set()
+
 _importable: dict[str, ModuleType] = {}
 """Modules known to be importable. A module that was replaced (reload keeps the object) is looked at again."""
 
@@ -35,21 +37,24 @@ def is_importable(name: str, module: ModuleType) -> bool:
     Parts of a package are judged by the package: many make their submodules in memory.
     """
     if _importable.get(name) is module:
-        return "cloudpickle" not in sys.modules or not _sent_by_value(name)
+        return not is_sent_by_value(name)
     if name in ("__main__", "__mp_main__") or not _can_be_found(name, module):
         return False
     if len(_importable) > 10_000:  # chosen; real programs have a few thousand modules
         _importable.clear()
     _importable[name] = module
-    return not _sent_by_value(name)
+    return not is_sent_by_value(name)
 
 
-def _sent_by_value(name: str) -> bool:
+def by_value_modules() -> set[str]:
+    """Return the names of the modules that the user registered with cloudpickle, empty if it was never imported."""
+    cloudpickle = sys.modules.get("cloudpickle.cloudpickle")
+    return cloudpickle._PICKLE_BY_VALUE_MODULES if cloudpickle is not None else _NONE
+
+
+def is_sent_by_value(name: str) -> bool:
     """Say whether the user registered a module, or a package above it, with cloudpickle."""
-    cloudpickle = sys.modules.get("cloudpickle")
-    if cloudpickle is None:
-        return False
-    registered: set[str] = getattr(cloudpickle, "list_registry_pickle_by_value", set)()
+    registered = by_value_modules()
     if not registered:
         return False
     parts = name.split(".")

@@ -115,13 +115,15 @@ class Workspace:
                 function.__annotations__ = dict(annotations)
             return function, args, kwargs
         if kind is tuple:
-            first, second = token
-            if type(first) is int:  # code and the contents of its closure
+            first, second, *state = token
+            if type(first) is int:  # code, the contents of its closure, defaults
                 code, space, annotations = rebuild.codes[first]
-                cells = tuple(map(rebuild.CellType, second))
+                cells = None if second is None else tuple(map(rebuild.CellType, second))
                 function = FunctionType(code, space, code.co_name, None, cells)
                 if annotations:
                     function.__annotations__ = dict(annotations)
+                if state:
+                    function.__defaults__, function.__kwdefaults__ = state
                 return function, args, kwargs
             module = sys.modules.get(first)  # an importable function
             if module is None or second not in module.__dict__:
