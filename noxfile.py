@@ -11,9 +11,11 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import nox
+import nox.command
 
 ROOT = Path(__file__).parent
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
@@ -103,6 +105,18 @@ def leave_sources(session: nox.Session) -> None:
     session.chdir(folder)
 
 
+def run_each(session: nox.Session, *commands: Sequence[str]) -> None:
+    """Run all commands, also after one that failed, so that one run shows every complaint."""
+    failed = []
+    for command in commands:
+        try:
+            session.run(*command)
+        except nox.command.CommandFailed:
+            failed.append(command[0])
+    if failed:
+        session.error(f"failed: {', '.join(failed)}")
+
+
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """Test-suite on one Python; for all start methods, in random order. Arguments go to pytest."""
@@ -152,20 +166,21 @@ def clients(session: nox.Session) -> None:
 def lint(session: nox.Session) -> None:
     """Style, docstrings, direction of imports."""
     install(session, "lint")
-    session.run("ruff", "check", ".")
-    session.run("ruff", "format", "--check", ".")
-    session.run("lint-imports", "--no-cache")
     public = [path for path in sorted(ROOT.glob("ezflow/**/*.py")) if "/_" not in str(path.relative_to(ROOT))]
-    session.run("numpydoc", "lint", *map(str, public))
+    run_each(
+        session,
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+        ["lint-imports", "--no-cache"],
+        ["numpydoc", "lint", *map(str, public)],
+    )
 
 
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy, pyright, and how much of the public interface has types."""
     install(session, "types")
-    session.run("mypy", *session.posargs)
-    session.run("pyright")
-    session.run("python", "tests/typing/verify.py", "ezflow")
+    run_each(session, ["mypy"], ["pyright"], ["python", "tests/typing/verify.py", "ezflow"])
 
 
 @nox.session
