@@ -56,7 +56,7 @@ def names(cls: type) -> tuple[tuple[str, str], ...]:
         if base is cls or issubclass(base, BaseException):
             module = vars(base).get("__module__", "builtins")
             qualname = type.__getattribute__(base, "__qualname__")
-            named.append((module if type(module) is str else "?", str(qualname)))
+            named.append((module if type(module) is str else "?", str.__str__(qualname)))
     return tuple(named)
 
 

@@ -40,6 +40,7 @@ from __future__ import annotations
 
 import builtins
 import copyreg
+import itertools
 import pickle
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -223,7 +224,7 @@ class _Packer:
         group = None
         if issubclass(cls, BaseExceptionGroup):  # isinstance asks the object, which may lie
             members = tuple(self._number(member, depth) for member in GROUP_MEMBERS.__get__(exc))
-            group = (GROUP_MESSAGE.__get__(exc), members)
+            group = (_exact(GROUP_MESSAGE.__get__(exc)), members)
         args = tuple(values.encode(f"args[{i}]", value) for i, value in enumerate(ARGS.__get__(exc)))
         attributes = {}
         for key, value in (DICT.__get__(exc) or {}).items():
@@ -375,7 +376,7 @@ def _text(exc: BaseException, plain: bool = True) -> str:
     """
     try:
         if plain or any("__str__" in vars(base) for base in mro(type(exc)) if is_users(base)):
-            text = str(exc)
+            text = _exact(str(exc))
             return text if len(text) <= MAX_MESSAGE else f"{text[: MAX_MESSAGE - 3]}..."
         return ", ".join(_short_repr(arg) for arg in ARGS.__get__(exc)[:10])
     except KeyboardInterrupt:
@@ -384,11 +385,16 @@ def _text(exc: BaseException, plain: bool = True) -> str:
         return f"<its __str__ raised {full_name(type(error))}>"
 
 
+def _exact(text: str) -> str:
+    """Give a str for one that may be of a subclass, which might not unpickle."""
+    return str.__str__(text)
+
+
 def _reason(error: BaseException) -> str:
     """Show in one line why something failed."""
     name = full_name(type(error))
     try:
-        text = " ".join(str(error)[:1000].split())
+        text = " ".join(_exact(str(error))[:1000].split())
     except KeyboardInterrupt:
         raise
     except BaseException:
@@ -403,7 +409,7 @@ def _short_repr(value: object) -> str:
     try:
         short = reprlib.Repr()
         short.maxstring = short.maxother = MAX_REPR
-        text = short.repr(value)
+        text = _exact(short.repr(value))
         return text if len(text) <= 4 * MAX_REPR else f"{text[: 4 * MAX_REPR - 3]}..."
     except KeyboardInterrupt:
         raise
@@ -437,22 +443,34 @@ class _Unpacker:
     def __init__(self, graph: _Graph, loads: Callable[[bytes], object]) -> None:
         self._records = graph.records
         self._loads = loads
-        self._renamed = register(graph.texts) if graph.texts else {}
+        self._renamed = register(graph.texts)
         self._made: list[BaseException | None] = [None] * len(graph.records)
 
     def unpack(self) -> BaseException:
         """Give the first exception of the graph."""
         finish = [self._make_with_members(number) for number in range(len(self._records))]
-        for steps in finish:
-            for step in steps:
+        for number, step in itertools.chain.from_iterable(finish):
+            try:
                 step()
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # one exception keeps what was set until then
+                self._note_failure(number, error)
         first = self._made[0]
         assert first is not None
         return first
 
-    def _make_with_members(self, root: int) -> list[Callable[[], None]]:
+    def _note_failure(self, number: int, error: BaseException) -> None:
+        """Say on an exception that its state could not be set."""
+        from . import errors
+
+        made = self._made[number]
+        assert made is not None
+        _add_notes(made, [errors.unrebuilt_note("Part", _reason(error))])
+
+    def _make_with_members(self, root: int) -> list[tuple[int, Callable[[], None]]]:
         """Make an exception, a group's members before the group; give what remains to be done."""
-        steps: list[Callable[[], None]] = []
+        steps: list[tuple[int, Callable[[], None]]] = []
         stack, open_ = [root], set()
         while stack:
             number = stack[-1]
@@ -467,7 +485,7 @@ class _Unpacker:
                 stack += waiting
                 continue
             stack.pop()
-            steps.append(self._make(number))
+            steps.append((number, self._make(number)))
         return steps
 
     def _make(self, number: int) -> Callable[[], None]:

@@ -474,7 +474,7 @@ def unpicklable(
     if path is None:
         path = getattr(cause, "path", None)
         path = path if isinstance(path, str) else None
-    where = f" at {path}" if path else ""
+    where = f" at {path}" if path and path != direction else ""
     if direction == "result":
         what = f"{call} ran, but its result was not sent back"
         advice = "Return plain data, or drop what cannot be pickled in __getstate__."

@@ -438,6 +438,8 @@ FAITHFUL: dict[str, Callable[[], BaseException]] = {
 
 def only_here() -> types.ModuleType:
     """Make a module that no other process has."""
+    if "only_in_child" in sys.modules:
+        return sys.modules["only_in_child"]
     module = types.ModuleType("only_in_child")
     source = (
         "class Missing(Exception):\n"
@@ -451,6 +453,10 @@ def only_here() -> types.ModuleType:
         "class Group(ExceptionGroup): pass\n"
         "class Exit(SystemExit): pass\n"
         "class File(FileNotFoundError): pass\n"
+        "class Word(str): pass\n"
+        "class Speaks(ValueError):\n"
+        "    def __str__(self): return Word('spoken')\n"
+        "    def __repr__(self): return Word('shown')\n"
         "class Two(KeyError, AttributeError): pass\n"
     )
     exec(source, vars(module))
@@ -462,7 +468,7 @@ def only_here() -> types.ModuleType:
 
 
 def missing(name: str, *args: object, **kwargs: object) -> BaseException:
-    module = sys.modules.get("only_in_child") or only_here()
+    module = only_here()
     return caught(lambda: getattr(module, name)(*args, **kwargs))
 
 
@@ -497,6 +503,9 @@ DAMAGED: dict[str, Callable[[], BaseException]] = {
     "missing exit": lambda: missing("Exit", 3),
     "missing file": lambda: missing("File", 2, "no", "name"),
     "missing two": lambda: missing("Two", "t"),
+    "missing words": lambda: caught(
+        lambda: ExceptionGroup(only_here().Word("group"), [missing("Speaks", only_here().Word("w"))])
+    ),
     "missing cause": _linked,
     "chain": lambda: chain(300),
     "singleton": lambda: noted(caught(lambda: SINGLETON), "n"),

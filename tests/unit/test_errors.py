@@ -262,6 +262,10 @@ def test_the_path_is_taken_from_the_cause_if_it_knows_it() -> None:
     assert errors.unpicklable_result("crop", cause).path == "[2].lock"
 
 
+def test_a_path_that_says_nothing_is_not_shown() -> None:
+    assert "the result cannot be pickled" in str(errors.unpicklable("result", "f", TypeError("x"), "result"))
+
+
 def test_a_message_survives_a_cause_without_text() -> None:
     class Mute(Exception):
         def __str__(self) -> str:

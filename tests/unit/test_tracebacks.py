@@ -320,6 +320,17 @@ def test_a_stand_in_for_an_os_error_has_its_fields(arrived: Answer) -> None:
     assert (error.errno, error.strerror, error.filename) == (2, "no", "name")
 
 
+def test_subclasses_of_str_spoil_nothing(arrived: Answer) -> None:
+    group = unpack(arrived["missing words"][0])
+
+    (error,) = group.exceptions
+    assert type(group) is ExceptionGroup
+    assert group.message == "group"
+    assert isinstance(error, errors.RemoteError)
+    assert isinstance(error, ValueError)
+    assert error.message == "spoken"
+
+
 def test_a_stand_in_for_a_group_has_its_members(arrived: Answer) -> None:
     error = unpack(arrived["missing group"][0])
 
@@ -616,6 +627,24 @@ def test_a_truncated_record_gives_a_remote_error() -> None:
 
     for end in range(0, len(data), 7):
         assert isinstance(unpack(data[:end]), errors.RemoteError)
+
+
+def test_a_failure_to_set_the_state_of_one_spoils_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ezflow import _tracebacks
+
+    def rebuild(places: Any, renamed: Any) -> Any:
+        if places[-1].name == "run":
+            raise MemoryError
+        return _frames.rebuild(places, renamed)
+
+    monkeypatch.setattr(_tracebacks, "rebuild", rebuild)
+
+    error = round_trip(raising.with_cause())
+
+    assert type(error) is ValueError
+    assert "MemoryError" in error.__notes__[0]
+    assert type(error.__cause__) is KeyError
+    assert frames_of(error.__cause__)[-1] == ("inner", "raise make()")
 
 
 def test_packing_survives_a_broken_machine(monkeypatch: pytest.MonkeyPatch) -> None:
