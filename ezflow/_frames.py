@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import linecache
 import os
+import sys
 from functools import lru_cache
 from itertools import islice
 from types import CodeType, FunctionType, TracebackType
@@ -135,12 +136,22 @@ def texts_of(seen: Mapping[str, tuple[FrameType, set[int]]]) -> dict[str, list[s
             lines = linecache.getlines(file, frame.f_globals) or _typed_in(frame.f_code)
         except Exception:  # a user's __loader__ may do anything
             continue
-        if not lines:
-            continue
+        if len(lines) < max(numbers) or (file == "<string>" and _is_command(lines)):
+            continue  # the text of something else of that name
         if sum(map(len, lines)) > MAX_TEXT:
             lines = _around(lines, numbers)
         texts[file] = [str.__str__(line) for line in lines]  # a subclass might not unpickle
     return texts
+
+
+def _is_command(lines: list[str]) -> bool:
+    """Tell whether a text is what this process was started with (``-c``); 3.13 puts it into linecache.
+
+    For a worker that is multiprocessing's command and not the user's code, which
+    the parent calls ``<string>`` too.
+    """
+    argv = sys.orig_argv
+    return "-c" in argv[:-1] and argv[argv.index("-c") + 1].strip() == "".join(lines).strip()
 
 
 def _typed_in(code: CodeType) -> list[str]:

@@ -557,6 +557,25 @@ def test_source_of_another_text_with_the_same_name_is_not_mixed_up() -> None:
     assert traceback.extract_tb(two.__traceback__)[-1].filename.startswith("<both#")
 
 
+@pytest.mark.parametrize("command", ["one line, but not the one\n", "run = worker\n\n\n"])
+def test_a_text_that_only_has_the_same_name_is_not_shipped(
+    monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    original = raising.typed("<string>")
+    monkeypatch.setitem(
+        linecache.cache, "<string>", (len(command), None, command.splitlines(True), "<string>")
+    )
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-c", command])
+    data = pack_exception(original, cloudpickle.dumps)
+    monkeypatch.delitem(linecache.cache, "<string>")
+
+    error = unpack(data)
+
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    assert (last.filename, last.name, last.lineno) == ("<string>", "typed", 3)
+    assert not last.line
+
+
 def test_of_a_long_source_the_needed_part_travels() -> None:
     filler = "".join(f"# line {i} {'x' * 40}\n" for i in range(20_000))
     source = filler + "def typed(x):\n    return x / 0\n"
