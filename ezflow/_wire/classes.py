@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from . import rebuild
 from .functions import plain_annotations
+from .where import is_importable, named
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,9 +52,9 @@ class ClassParts:
     members: dict[str, dict[str, Any]]
 
     @property
-    def state(self) -> tuple[dict[str, Any], tuple[type, ...], dict[str, dict[str, Any]]]:
+    def state(self) -> rebuild.ClassState:
         """What `rebuild.set_class_state` takes."""
-        return self.attributes, self.registered, self.members
+        return self.attributes, self.registered, self.members, tuple(self.attributes)
 
 
 def take_apart(cls: type) -> ClassParts:
@@ -74,11 +75,33 @@ def take_apart(cls: type) -> ClassParts:
     bases = own.get("__orig_bases__", cls.__bases__)
     return ClassParts(
         rebuild.make_class,
-        (type(cls), cls.__name__, tuple(bases), namespace, token),
+        (
+            type(cls),
+            _creator(type(cls)),
+            cls.__name__,
+            tuple(bases),
+            namespace,
+            token,
+            tuple(
+                each
+                for each in cls.__mro__[1:]
+                if "__init_subclass__" in each.__dict__ and not _is_importable(each)
+            ),
+        ),
         attributes,
         _registered(cls),
         {},
     )
+
+
+def _is_importable(cls: type) -> bool:
+    home = sys.modules.get(cls.__module__)
+    return home is not None and named(home, cls.__qualname__, cls) and is_importable(cls.__module__, home)
+
+
+def _creator(meta: type) -> type:
+    """Return the first importable class among a metaclass and its bases."""
+    return next(each for each in meta.__mro__ if _is_importable(each))
 
 
 def _attributes(cls: type, without: frozenset[str]) -> dict[str, Any]:

@@ -85,6 +85,7 @@ class Codec(Builder):
         self._slots: dict[tuple[int, int], Slot] = {}
         self._closures: dict[tuple[Root, ...], _Closure] = {}
         self._variables: dict[int, tuple[Any, str]] = {}
+        self._identities: dict[int, tuple[Any, str]] = {}
         self._plans: dict[int, tuple[FunctionType, dict[str, Any], str, object, tuple[Root, ...]]] = {}
         """Functions that have a name, by identity: function, globals, name, short form, needs."""
 
@@ -303,7 +304,16 @@ class Codec(Builder):
         """Pickle a part of the definition of `owner`."""
         pickler = _DefinitionPickler(self, owner, root)
         data = pickler.dumps(obj)
-        return Built(data, tuple(pickler.needs))
+        return Built(data, tuple(pickler.needs), tuple(pickler.identities))
+
+    def identity_of(self, obj: Any) -> str:
+        """Name an object so that no other ever has the name."""
+        if isinstance(obj, type):
+            return rebuild.token_of(obj)
+        found = self._identities.get(id(obj))
+        if found is None or found[0] is not obj:
+            found = self._identities[id(obj)] = obj, str(next(self._keys))
+        return found[1]
 
     def is_by_identity(self, value: object) -> bool:
         """Say whether a value is a thing without content, such as a lock."""
@@ -534,6 +544,7 @@ class _DefinitionPickler(_CallPickler):
         super().__init__(codec)
         self._owner = owner
         self._root = root
+        self.identities: dict[str, None] = {}
 
     def named_here(self, obj: Any, module: str, qualname: str) -> Any:
         """By name, except what this definition is there to make."""
@@ -545,7 +556,10 @@ class _DefinitionPickler(_CallPickler):
             if is_made_already and mirror.globals is _modules[module].__dict__ and not is_sent_by_value(module):
                 return qualname
             return None
-        return super().named_here(obj, module, qualname)
+        reduced = super().named_here(obj, module, qualname)
+        if reduced is not None and type(obj) is not FunctionType:  # a worker keeps a function and changes its code
+            self.identities[self.codec.identity_of(obj)] = None
+        return reduced
 
     def code(self, function: FunctionType, facts: CodeFacts) -> tuple[Callable[..., object], tuple[Any, ...]]:
         """Send the code along."""

@@ -8,15 +8,24 @@ has needed, hold the name's latest definition and what it needs in turn::
                   or by bytes equal to the last ones; changed ones are built anew
 
 An entry is never changed, only replaced, in one dict assignment. A definition's
-version is the hash of its bytes. So threads that build the same entry at once
+version is the hash of its bytes, and of the identities of the classes it names: a
+list that holds a class must be sent again when the class was defined anew, though
+its bytes are the same. So threads that build the same entry at once
 get equal versions, and a content that comes back has the version it had.
 """
 
 from __future__ import annotations
 
+import functools
 import sys
 from dataclasses import dataclass, field
-from types import FunctionType
+from types import (
+    BuiltinFunctionType,
+    FunctionType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    WrapperDescriptorType,
+)
 from typing import TYPE_CHECKING, Any, Final
 
 from . import workspace
@@ -32,6 +41,12 @@ if TYPE_CHECKING:
     Root = tuple["Mirror", str] | "Slot"
 
 ABSENT: Final = object()
+
+_BODY: Final = (
+    FunctionType, staticmethod, classmethod, property, functools.cached_property, str, int, type(None), type,
+    MemberDescriptorType, GetSetDescriptorType, WrapperDescriptorType, BuiltinFunctionType,
+)  # fmt: skip
+"""Kinds of attributes that a class gets before any instance of any class is made in the worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +64,7 @@ class Built:
 
     data: bytes
     needs: tuple[Root, ...]
+    identities: tuple[str, ...]  # of the classes and the like that it refers to by name
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,6 +163,9 @@ class Mirror:
         self.module = module
         self.globals = globals
         self._entries: dict[str, Entry] = {}
+        self._once_absent: set[str] = set()
+        """Names that calls have needed when they stood for nothing: what they stand for later is a change,
+        and so comes before what a worker's own code has put there."""
 
     def entry(self, name: str) -> Entry:
         """Return the entry of a name as of now; raises `GlobalFailure`."""
@@ -179,15 +198,15 @@ class Mirror:
     def names_of(self, facts: Any) -> tuple[tuple[Root, ...], tuple[str, ...]]:
         """Split the names that code refers to into those that stand for something here and those that do not."""
         present = self.globals
-        return (
-            tuple((self, name) for name in facts.names if name in present),
-            tuple(name for name in facts.names if name not in present),
-        )
+        absent = tuple(name for name in facts.names if name not in present)
+        self._once_absent.update(absent)
+        return tuple((self, name) for name in facts.names if name not in absent), absent
 
     # --- building
 
     def _build(self, name: str, value: object, old: Entry | None) -> Entry:
         if value is ABSENT:
+            self._once_absent.add(name)
             return self._entry(name, value, (workspace.REMOVED,), ())
         if isinstance(value, FunctionType):
             if self._lives_here(value, name) and value.__globals__ is self.globals:
@@ -200,12 +219,19 @@ class Mirror:
         return value.__module__ == self.module and value.__qualname__ == name
 
     def _entry(
-        self, name: str, value: object, parts: tuple[Any, ...], needs: Iterable[Root], **more: Any
+        self,
+        name: str,
+        value: object,
+        parts: tuple[Any, ...],
+        needs: Iterable[Root],
+        identities: Iterable[str] = (),
+        **more: Any,
     ) -> Entry:
         kind, *rest = parts
         here = (self, name)
         data = self._builder.build((kind, self.space, name, *rest), here).data
-        definition = Definition(self._builder.key_of(self, name), hash(data), data)
+        version = hash((data, tuple(dict.fromkeys(identities))))
+        definition = Definition(self._builder.key_of(self, name), version, data)
         unique = dict.fromkeys(needs)
         unique.pop(here, None)
         return Entry(self, name, value, definition, tuple(unique), **more)
@@ -217,8 +243,9 @@ class Mirror:
         return self._entry(
             name,
             value,
-            (workspace.VARIABLE, built.data),
+            (workspace.VARIABLE, built.data, name in self._once_absent),
             built.needs,
+            built.identities,
             watch=watch.freeze() if steady else None,
             loose=not steady,
         )
@@ -230,7 +257,7 @@ class Mirror:
             from . import rebuild
 
             built = self._builder.build(Call(rebuild.attribute, home), (self, name))
-            return self._entry(name, value, (workspace.VARIABLE, built.data), ())
+            return self._entry(name, value, (workspace.VARIABLE, built.data, False), ())
         if self._builder.inherits:
             return self._entry(
                 name, value, (workspace.INHERITED, f"{name!r} of the main program: {error}"), ()
@@ -253,70 +280,85 @@ class Mirror:
         attributes = dict(function.__dict__) or None
         names = unusual_names(function, facts)
         state: bytes | None = None
+        identities: tuple[str, ...] = ()
         if contents or function.__defaults__ or function.__kwdefaults__ or attributes or names:
             built = self._builder.build(
                 (contents, (function.__defaults__, function.__kwdefaults__, attributes, names)), here
             )
             state = built.data
             needs = (*needs, *built.needs)
+            identities = built.identities
         return self._entry(
-            name, function, (*parts, state), needs, absent=absent, watch=watch, loose=not steady, fixed=parts
+            name,
+            function,
+            (*parts, state),
+            needs,
+            identities,
+            absent=absent,
+            watch=watch,
+            loose=not steady,
+            fixed=parts,
         )
 
     def _class(self, name: str, cls: type, old: Entry | None) -> Entry:
         here = (self, name)
-        build = self._builder.build
-        classes = list(_with_inner(cls))
         if old is not None and old.fixed:
-            watch, absent = old.watch, old.absent
-            skeletons, body, loose_names, fixed_needs = old.fixed
+            watch = old.watch
+            parts, loose_names = old.fixed
         else:
             watch = Watch()
-            loose_names = {each: watch.add_class(each) for each in classes}
+            loose_names = {each: watch.add_class(each) for each in _with_inner(cls)}
             watch.freeze()
-            needs: list[Root] = []
-            skeletons = []
-            bodies = []
-            for each in classes:
-                parts = take_apart(each)
-                skeleton = build(Call(parts.make, parts.arguments), here)
-                needs += skeleton.needs
-                skeletons.append((each.__qualname__, skeleton.data))
-                inner = {c.__qualname__ for c in classes}
-                attributes = {
-                    key: value
-                    for key, value in parts.attributes.items()
-                    if key not in loose_names[each]
-                    and not (isinstance(value, type) and getattr(value, "__qualname__", None) in inner)
-                }
-                bodies.append((each, (attributes, parts.registered, parts.members)))
-            built = build(bodies, here)
-            needs += built.needs
-            body = built.data
-            fixed_needs = tuple(dict.fromkeys(needs))
-            absent = ()
-        loose: bytes | None = None
-        all_needs: tuple[Root, ...] = fixed_needs
+            parts = self._parts_of_class(loose_names, here)
+        built = list(parts)
+        loose = None
         if any(loose_names.values()):
-            built = build(
+            loose = self._builder.build(
                 [
-                    (each, ({key: each.__dict__[key] for key in keys if key in each.__dict__}, (), {}))
+                    (each, ({key: each.__dict__[key] for key in keys if key in each.__dict__}, (), {}, None))
                     for each, keys in loose_names.items()
                 ],
                 here,
             )
-            loose = built.data
-            all_needs = (*fixed_needs, *built.needs)
+            built.append(loose)
+        *skeletons, body, late = parts
         return self._entry(
             name,
             cls,
-            (workspace.CLASS, skeletons, body, loose),
-            all_needs,
-            absent=absent,
+            (
+                workspace.CLASS,
+                [(each.__qualname__, part.data) for each, part in zip(loose_names, skeletons, strict=True)],
+                body.data,
+                late.data,
+                loose.data if loose is not None else None,
+            ),
+            [need for part in built for need in part.needs],
+            [identity for part in built for identity in part.identities],
             watch=watch,
             loose=loose is not None,
-            fixed=(skeletons, body, loose_names, fixed_needs),
+            fixed=(parts, loose_names),
         )
+
+    def _parts_of_class(self, loose_names: dict[type, frozenset[str]], here: tuple[Mirror, str]) -> list[Built]:
+        """Build an empty class for each, then what makes them work, then what may be made of them."""
+        build = self._builder.build
+        built: list[Built] = []
+        bodies: list[tuple[type, object]] = []
+        late: list[tuple[type, object]] = []
+        for each, loose in loose_names.items():
+            parts = take_apart(each)
+            built.append(build(Call(parts.make, parts.arguments), here))
+            steady = {
+                key: value
+                for key, value in parts.attributes.items()
+                if key not in loose and not (isinstance(value, type) and value in loose_names)
+            }
+            first = {key: value for key, value in steady.items() if isinstance(value, _BODY)}
+            names = tuple(parts.attributes)
+            bodies.append((each, (first, parts.registered, {}, names)))
+            rest = {key: value for key, value in steady.items() if key not in first}
+            late.append((each, (rest, (), parts.members, None)))
+        return [*built, build(bodies, here), build(late, here)]
 
 
 class Call:

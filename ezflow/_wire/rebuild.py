@@ -40,12 +40,13 @@ _variables: dict[str, ContextVar[Any]] = {}
 
 _class_of: weakref.WeakValueDictionary[str, type] = weakref.WeakValueDictionary()
 _token_of: weakref.WeakKeyDictionary[type, str] = weakref.WeakKeyDictionary()
+_given: weakref.WeakKeyDictionary[type, tuple[str, ...]] = weakref.WeakKeyDictionary()
 _native: set[str] = set()  # tokens that were given out here: such a class is never overwritten by a copy
 
 
 def forget_identities() -> None:
     """Start afresh in a forked worker: what it inherited is a copy of the parent's, to be overwritten."""
-    for table in (_class_of, _token_of, _native, _namespaces, _variables, codes):
+    for table in (_class_of, _token_of, _given, _native, _namespaces, _variables, codes):
         table.clear()
 
 
@@ -174,32 +175,72 @@ def _known(token: str, make: Callable[[], type]) -> type:
 
 
 def make_class(
-    meta: type, name: str, bases: tuple[object, ...], namespace: dict[str, Any], token: str
+    meta: type,
+    creator: type,
+    name: str,
+    bases: tuple[object, ...],
+    namespace: dict[str, Any],
+    token: str,
+    quiet: tuple[type, ...],
 ) -> type:
-    """Make a class that has no methods yet, or return the one this token stands for."""
+    """Make a class that has no methods yet, or return the one this token stands for.
 
-    def make() -> type:
-        from types import new_class
+    Parameters
+    ----------
+    meta : type
+        Its metaclass.
+    creator : type
+        The first class among the metaclass and its bases that is importable; its ``__new__`` is used. What
+        a metaclass of the main program did to the class arrives as the class's state.
+    name, bases, namespace
+        As for a class statement.
+    token : str
+        The identity of the class.
+    quiet : tuple of type
+        Ancestors whose ``__init_subclass__`` is not to run, because they are the main program's, too.
+    """
+    return _known(token, lambda: _new_class(meta, creator, name, bases, namespace, quiet))
 
-        def fill(target: dict[str, Any]) -> None:
-            target.update(namespace)
 
-        try:
+def _new_class(
+    meta: type,
+    creator: type,
+    name: str,
+    bases: tuple[object, ...],
+    namespace: dict[str, Any],
+    quiet: tuple[type, ...],
+) -> type:
+    from types import new_class, resolve_bases
+
+    def fill(target: dict[str, Any]) -> None:
+        target.update(namespace)
+
+    hidden = [(each, each.__dict__["__init_subclass__"]) for each in quiet if "__init_subclass__" in each.__dict__]
+    try:
+        for each, _ in hidden:
+            del each.__init_subclass__
+        if creator is meta:
             return new_class(name, bases, {"metaclass": meta}, fill)
-        except TypeError:
-            # A base whose __init_subclass__ demands keywords: they are gone, and what it did to the class
-            # arrives as the class's state. Keep it quiet by a base in front of it, then take that base away.
-            quiet = type("_Quiet", (), {"__init_subclass__": classmethod(lambda cls, **kwargs: None)})
-            try:
-                cls = new_class(name, (quiet, *bases), {"metaclass": meta}, fill)
-                cls.__bases__ = tuple(base for base in cls.__bases__ if base is not quiet)
-            except TypeError:
-                cls = None  # type: ignore[assignment]  # told apart below
-            if cls is None:
-                raise
-            return cls
+        resolved = resolve_bases(bases)
+        content = dict(namespace)
+        if resolved is not bases:
+            content["__orig_bases__"] = bases
+        return creator.__new__(meta, name, tuple(resolved), content)
+    except TypeError:
+        # An __init_subclass__ of a library may demand keywords, which are gone: do without it.
+        noisy = [each for each in _ancestors(bases) if "__init_subclass__" in each.__dict__]
+        if quiet or not noisy:
+            raise
+        return _new_class(meta, creator, name, bases, namespace, tuple(noisy))
+    finally:
+        for each, method in hidden:
+            each.__init_subclass__ = method  # type: ignore[method-assign]  # as it was
 
-    return _known(token, make)
+
+def _ancestors(bases: tuple[object, ...]) -> list[type]:
+    """Return all classes above, short of the built-in ones."""
+    found = {each: None for base in bases if isinstance(base, type) for each in base.__mro__[:-1]}
+    return [each for each in found if each.__flags__ & 1 << 9]  # Py_TPFLAGS_HEAPTYPE
 
 
 def make_namedtuple(
@@ -241,17 +282,28 @@ def make_enum(
     return _known(token, make)
 
 
-def set_class_state(
-    cls: type, state: tuple[dict[str, Any], tuple[type, ...], dict[str, dict[str, Any]]]
-) -> None:
+ClassState = tuple[
+    dict[str, Any], tuple[type, ...], dict[str, dict[str, Any]], "tuple[str, ...] | None"
+]
+"""Attributes, registered subclasses, attributes of an enum's members; all names the class has now, or None."""
+
+
+def set_class_state(cls: type, state: ClassState) -> None:
     """Give a class its attributes, its registered subclasses, its members' attributes.
+
+    Names that an earlier state gave it and that are gone are removed; what this process's own code set stays.
 
     A class that was first sent from here is left alone: the copy that comes home must not undo
     what happened to the original meanwhile.
     """
     if _token_of.get(cls) in _native:
         return
-    attributes, registered, members = state
+    attributes, registered, members, names = state
+    if names is not None:
+        for name in _given.get(cls, ()):
+            if name not in names and name in cls.__dict__:
+                delattr(cls, name)
+        _given[cls] = names
     for name, value in attributes.items():
         setattr(cls, name, value)
     if "__firstlineno__" in attributes:  # setattr of anything may drop it (3.13)

@@ -198,10 +198,12 @@ class Workspace:
                 (2, lambda: self._fill_function(space, name, rest[3])),
             ]
         if kind == CLASS:
-            skeletons, body, loose = rest
-            parts: list[tuple[int, Part]] = [(0, lambda: self._place_class(key, space, name, skeletons))]
-            if body is not None:
-                parts.append((1, lambda: _fill_class(body)))
+            skeletons, body, late, loose = rest
+            parts: list[tuple[int, Part]] = [
+                (0, lambda: self._place_class(key, space, name, skeletons)),
+                (1, lambda: _fill_class(body)),
+                (2, lambda: _fill_class(late)),
+            ]
             if loose is not None:
                 parts.append((2, lambda: _fill_class(loose)))
             return parts
@@ -245,15 +247,33 @@ class Workspace:
         annotations: dict[str, Any],
         imports: tuple[str, ...],
     ) -> None:
-        cells = marshal.loads(code) if isinstance(code, bytes) else code
-        free = tuple(rebuild.CellType() for _ in cells.co_freevars) or None
-        # The globals must exist before the function is made in them.
-        target = rebuild.globals_of(space)
-        function = FunctionType(cells, target, cells.co_name, None, free)
-        if annotations:
-            function.__annotations__ = dict(annotations)
+        if isinstance(code, bytes):
+            code = marshal.loads(code)
         rebuild.import_all(imports)
+        target = rebuild.globals_of(space)
+        function = target.get(name)
+        if (
+            type(function) is FunctionType
+            and self._is_replicated(space, name, function)
+            and function.__globals__ is target
+            and len(function.__closure__ or ()) == len(code.co_freevars)
+        ):
+            # Defined anew: changed in place, because variables of ours may hold it.
+            function.__code__ = code
+            function.__dict__.clear()
+            rebuild.set_function_state(function, (None, None, None, _names_of(code)))
+        else:
+            free = tuple(rebuild.CellType() for _ in code.co_freevars) or None
+            function = FunctionType(code, target, code.co_name, None, free)
+        function.__annotations__ = dict(annotations)
         self._put(key, space, name, function)
+
+    def _is_replicated(self, space: rebuild.Space, name: str, value: object) -> bool:
+        """Say whether a value is what was put under its name here, or was inherited."""
+        if isinstance(space, int):
+            return True
+        module = space[1:] if isinstance(space, str) else "__main__"
+        return self._replicated.get(module, {}).get(name) is value
 
     def _fill_function(self, space: rebuild.Space, name: str, state: bytes | None) -> None:
         if state is None:
@@ -263,6 +283,8 @@ class Workspace:
         for cell, content in zip(function.__closure__ or (), contents, strict=True):
             if content:
                 cell.cell_contents = content[0]
+            else:
+                _empty(cell)
         rebuild.set_function_state(function, rest)
 
     def _place_class(
@@ -279,12 +301,15 @@ class Workspace:
                     holder = getattr(holder, part)
                 setattr(holder, last, cls)
 
-    def _place_variable(self, key: int, space: rebuild.Space, name: str, value: bytes) -> None:
+    def _place_variable(
+        self, key: int, space: rebuild.Space, name: str, value: bytes, is_change: bool
+    ) -> None:
         """Set a variable, unless this worker's own code gave it a value before the parent did."""
         target = rebuild.globals_of(space)
         here = target.get(name, _ABSENT)
         if (
-            key not in self._places
+            not is_change
+            and key not in self._places
             and here is not _ABSENT
             and (space is not None or here is not self._inherited.get(name, _ABSENT))
         ):
@@ -305,6 +330,19 @@ class Workspace:
     def _check_inherited(self, space: rebuild.Space, name: str, reason: str) -> None:
         if name not in rebuild.globals_of(space):
             raise TypeError(reason)
+
+
+def _empty(cell: Any) -> None:
+    try:
+        del cell.cell_contents
+    except ValueError:
+        pass
+
+
+def _names_of(code: Any) -> dict[str, Any]:
+    """Return what a new function of this code would be called."""
+    born = FunctionType(code, {}, None, None, tuple(rebuild.CellType() for _ in code.co_freevars) or None)
+    return {"__name__": born.__name__, "__qualname__": born.__qualname__, "__doc__": born.__doc__}
 
 
 def _stage(item: tuple[int, int, Part]) -> int:
