@@ -254,9 +254,8 @@ def print_broken(out: TextIO, error: Exception | None) -> None:
     if error is None:
         print("  broken_on_purpose.py gave no error: that is a bug, please report it.", file=out)
         return
-    frames = traceback.extract_tb(error.__traceback__)
-    if frames:
-        print(f'  File "{frames[-1].filename}", line {frames[-1].lineno}, in {frames[-1].name}', file=out)
+    for frame in traceback.extract_tb(error.__traceback__)[-2:]:  # the worker's, where the error was raised
+        print(f'  File "{frame.filename}", line {frame.lineno}, in {frame.name}', file=out)
     print(f"  {_last_line(error)}", file=out)
 
 
