@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, as_completed
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TextIO
 
 from . import __version__
@@ -269,9 +270,11 @@ def print_times(out: TextIO, with_pool: Findings, alone: Findings | None, n_work
 
 
 def _print_ranking(out: TextIO, title: str, rows: Iterator[tuple[int, str]]) -> None:
-    """Print the first rows of a ranking."""
-    print(f"\n{title}", file=out)
-    for _, (count, label) in zip(range(N_SHOWN), rows, strict=False):
+    """Print the first rows of a ranking; nothing when there are none."""
+    first = list(islice(rows, N_SHOWN))
+    if first:
+        print(f"\n{title}", file=out)
+    for count, label in first:
         print(f"{count:>14,}  {label}", file=out)
 
 
