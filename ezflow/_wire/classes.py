@@ -110,8 +110,10 @@ def _attributes(cls: type, without: frozenset[str]) -> dict[str, Any]:
     for name, value in list(cls.__dict__.items()):
         if name in without:
             continue
-        if isinstance(value, GetSetDescriptorType | MemberDescriptorType) and value.__objclass__ is cls:
-            continue  # __dict__, __weakref__ and slots: made with the class
+        if isinstance(value, GetSetDescriptorType | MemberDescriptorType) and (
+            value.__objclass__ is cls or name in ("__dict__", "__weakref__")  # since 3.15 they are object's
+        ):
+            continue  # made with the class, as are slots
         found[name] = value
     annotations = plain_annotations(cls) if _has_annotations(cls) else None
     if annotations:

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from . import rebuild, workspace
 from .functions import facts_of, is_package, plain_annotations, submodules
-from .mirror import ABSENT, Built, Builder, Definition, Entry, GlobalFailure, Mirror, Slot, find_home
+from .mirror import ABSENT, LOOSE, Built, Builder, Definition, Entry, GlobalFailure, Mirror, Slot, find_home
 from .pickling import KEEP_BELOW, WirePickler
 from .watch import Watch
 from .where import by_value_modules, is_importable, is_sent_by_value
@@ -155,7 +155,8 @@ class Codec(Builder):
             else:
                 packed = body, ()
         except Exception as error:
-            raise self._explain(error, fn, args, kwargs) from error.__cause__
+            explained = self._explain(error, fn, args, kwargs)
+            raise explained from explained.__cause__
         if len(body) < KEEP_BELOW:
             self._idle.append(pickler)
         return packed
@@ -304,7 +305,14 @@ class Codec(Builder):
         """Pickle a part of the definition of `owner`."""
         pickler = _DefinitionPickler(self, owner, root)
         data = pickler.dumps(obj)
-        return Built(data, tuple(pickler.needs), tuple(pickler.identities))
+        return Built(
+            data, tuple(pickler.needs), tuple(pickler.identities), tuple(pickler.absent), pickler.n_modules
+        )
+
+    def forget(self, entry: Entry) -> None:
+        """Drop the closures that hold an entry that has been replaced."""
+        for roots in entry.users:
+            self._closures.pop(roots, None)
 
     def identity_of(self, obj: Any) -> str:
         """Name an object so that no other ever has the name."""
@@ -343,6 +351,8 @@ class Codec(Builder):
                 entries.append(item)
             todo += reversed(item.needs)
         closure = _Closure(tuple(entries), tuple(slots))
+        for entry in entries:
+            entry.users.append(roots)
         if len(self._closures) >= _N_PLANS:
             self._closures.clear()
         self._closures[roots] = closure
@@ -374,34 +384,24 @@ class Codec(Builder):
         self, error: Exception, fn: Callable[..., object], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Exception:
         """Turn an error of packing into what the caller shall see."""
-        from .diagnose import find_path, is_pickling_trouble, note_path
+        from .diagnose import find_path, is_pickling_trouble, kept, note_path
 
-        direction: Any
+        roots: dict[str, object] = {"args": args, "kwargs": kwargs, "fn": fn}
+        attempt = self._try
         if isinstance(error, GlobalFailure):
-            failure = error
-            error = failure.error
-            direction = "function"
-            name = f"fn.__globals__[{failure.name!r}]"
-            path = find_path({name: failure.value}, self._try_global)
-        elif error.__class__ is _NotInATask:
-            error = TypeError(*error.args)
-            direction, path = self._find(fn, args, kwargs, find_path)
-        else:
-            direction, path = self._find(fn, args, kwargs, find_path)
+            roots = {f"fn.__globals__[{error.name!r}]": error.value}
+            attempt = self._try_global
+            error = error.error
+        with kept(error):
+            path = find_path(roots, attempt)
         note_path(error, path)
         if not is_pickling_trouble(error):
             return error
         from .. import errors
         from .._call import label_of
 
+        direction: Any = "function" if path.startswith("fn") else "argument"
         return errors.unpicklable(direction, label_of(fn), error, path)
-
-    def _find(
-        self, fn: object, args: tuple[Any, ...], kwargs: Mapping[str, Any], find_path: Any
-    ) -> tuple[str, str]:
-        roots: dict[str, object] = {"args": args, "kwargs": kwargs, "fn": fn}
-        path: str = find_path(roots, self._try)
-        return ("function" if path.startswith("fn") else "argument"), path
 
     def _try(self, obj: object) -> None:
         pickler = _CallPickler(self)
@@ -409,8 +409,11 @@ class Codec(Builder):
         if pickler.needs:
             self._close(tuple(pickler.needs))
 
-    def _try_global(self, obj: object) -> None:
-        self.build(obj, (Mirror(self, None, "", {}), ""), root=obj)
+    def _try_global(self, obj: Any) -> None:
+        owner = Mirror(self, None, "", {}), ""
+        if isinstance(obj, FunctionType | type):  # look into it, although it has a name
+            owner = Mirror(self, None, obj.__module__, {}), obj.__qualname__.partition(".")[0]
+        self.build(obj, owner, root=obj)
 
 
 class _Closure:
@@ -419,10 +422,10 @@ class _Closure:
     Checked at each call, hence the care: the values of all names are compared in C.
     """
 
-    __slots__ = ("_absent", "_names", "_slots", "_uncertain", "_watch", "definitions", "head")
+    __slots__ = ("_absent", "_counts", "_names", "_uncertain", "_watch", "definitions", "head")
 
     def __init__(self, entries: tuple[Entry, ...], slots: tuple[Slot, ...]) -> None:
-        self._slots = tuple([slot for slot in slots if slot.n_modules])
+        self._counts = {item.n_modules for item in (*entries, *slots) if item.n_modules}
         self._uncertain = tuple([entry for entry in entries if entry.loose])
         present: dict[int, tuple[dict[str, Any], list[Entry]]] = {}
         absent: dict[int, tuple[dict[str, Any], set[str]]] = {}
@@ -436,7 +439,7 @@ class _Closure:
                 continue
             if item.value is ABSENT:
                 absent.setdefault(id(space), (space, set()))[1].add(item.name)
-            else:
+            elif item.value is not LOOSE:
                 present.setdefault(id(space), (space, []))[1].append(item)
         self._absent = list(absent.values())
         self._names = []
@@ -461,8 +464,8 @@ class _Closure:
         for space, names in self._absent:
             if not space.keys().isdisjoint(names):
                 return False
-        for slot in self._slots:
-            if slot.n_modules != len(_modules):
+        for count in self._counts:
+            if count != len(_modules):
                 return False
         if self._watch is not None and not self._watch.same():
             return False
@@ -514,7 +517,7 @@ class _CallPickler(WirePickler):
         if _kind_name(kind) == ("_contextvars", "ContextVar"):
             return self.codec.context_variable(obj)
         if _is_executor(obj):
-            raise _NotInATask(_pool_as_argument(kind))
+            raise TypeError(_pool_as_argument(kind))
         return None
 
     def text_global(self, obj: Any, name: str) -> Any:
@@ -545,6 +548,8 @@ class _DefinitionPickler(_CallPickler):
         self._owner = owner
         self._root = root
         self.identities: dict[str, None] = {}
+        self.absent: dict[str, None] = {}
+        self.n_modules = 0
 
     def named_here(self, obj: Any, module: str, qualname: str) -> Any:
         """By name, except what this definition is there to make."""
@@ -565,13 +570,18 @@ class _DefinitionPickler(_CallPickler):
         """Send the code along."""
         where = self.codec.space_of(function)
         if isinstance(where, Mirror):
-            needs, _ = where.names_of(facts)
+            needs, absent = where.names_of(facts)
             self.needs.update(dict.fromkeys(needs))
+            if where is self._owner[0]:
+                self.absent.update(dict.fromkeys(absent))
             place: Any = where.space
         else:
             place = where
         space = function.__globals__
-        imports = submodules(facts, [space[name] for name in facts.names if name in space])
+        values = [space[name] for name in facts.names if name in space]
+        if any(map(is_package, values)):
+            self.n_modules = self.n_modules or len(_modules)
+        imports = submodules(facts, values)
         return rebuild.inline_function, (facts.data, place, plain_annotations(function), imports)
 
     def special(self, obj: Any, kind: type) -> Any:
@@ -597,10 +607,6 @@ class _DefinitionPickler(_CallPickler):
 
             return copyreg.__newobj__, (kind,), obj.__getstate__()  # type: ignore[attr-defined]  # what __reduce_ex__ does
         return super().text_global(obj, name)
-
-
-class _NotInATask(TypeError):
-    """A pool among the arguments."""
 
 
 def _kind_name(kind: type) -> tuple[str, str]:
@@ -703,8 +709,8 @@ def loads(data: bytes | bytearray | memoryview) -> Any:
     return pickle.loads(data)
 
 
-def unpack_value(data: bytes | bytearray | memoryview) -> Any:
-    """Open the result of a call.
+def unpack_value(data: bytes | bytearray | memoryview, call: str = "the call") -> Any:
+    """Open the result of a call; `call` is its label.
 
     Raises
     ------
@@ -716,4 +722,4 @@ def unpack_value(data: bytes | bytearray | memoryview) -> Any:
     except Exception as error:
         from .. import errors
 
-        raise errors.unreadable("result", "the call", error) from error
+        raise errors.unreadable("result", call, error) from error

@@ -9,18 +9,29 @@ from __future__ import annotations
 
 import functools
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from time import monotonic
-from types import CellType, FunctionType, MethodType
+from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 LIMIT: Final = 0.3
 """Seconds to search. Larger: an error takes longer to arrive. Smaller: a coarser path for large objects (chosen)."""
 
 _MAX_DEPTH: Final = 50
+
+
+@contextmanager
+def kept(error: Exception) -> Iterator[None]:
+    """Keep an error as it is while the search raises, perhaps, the very same object again."""
+    notes, traceback, context = list(getattr(error, "__notes__", ())), error.__traceback__, error.__context__
+    yield
+    if notes or getattr(error, "__notes__", None):
+        error.__notes__ = notes
+    error.__traceback__, error.__context__ = traceback, context
 
 
 def find_path(roots: Mapping[str, object], attempt: Callable[[object], object]) -> str:
@@ -89,6 +100,10 @@ def _parts(obj: Any) -> Iterator[tuple[str, object]]:
     elif isinstance(obj, MethodType):
         yield ".__self__", obj.__self__
         yield ".__func__", obj.__func__
+    elif isinstance(obj, BuiltinFunctionType):
+        if not isinstance(obj.__self__, ModuleType | type(None)):
+            yield ".__self__", obj.__self__
+        return
     elif isinstance(obj, CellType):
         yield ".cell_contents", obj.cell_contents
     yield from _state(obj)

@@ -24,13 +24,14 @@ from types import (
     FunctionType,
     GetSetDescriptorType,
     MemberDescriptorType,
+    ModuleType,
     WrapperDescriptorType,
 )
 from typing import TYPE_CHECKING, Any, Final
 
 from . import workspace
 from .classes import take_apart
-from .functions import facts_of, plain_annotations, submodules, unusual_names
+from .functions import facts_of, is_package, plain_annotations, submodules, unusual_names
 from .watch import Watch
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     Root = tuple["Mirror", str] | "Slot"
 
 ABSENT: Final = object()
+LOOSE: Final = object()
 
 _BODY: Final = (
     FunctionType, staticmethod, classmethod, property, functools.cached_property, str, int, type(None), type,
@@ -65,6 +67,8 @@ class Built:
     data: bytes
     needs: tuple[Root, ...]
     identities: tuple[str, ...]  # of the classes and the like that it refers to by name
+    absent: tuple[str, ...]  # names its code refers to that stand for nothing in its mirror
+    n_modules: int  # as in `Slot`
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,21 +77,30 @@ class Entry:
 
     mirror: Mirror
     name: str
-    value: object  # kept alive, so that its identity is not used twice
+    value: object  # kept alive, so that its identity is not used twice; LOOSE if it is not compared
     definition: Definition
     needs: tuple[Root, ...]
     absent: tuple[str, ...] = ()  # names that its code refers to and that stand for nothing yet
+    n_modules: int = 0  # as in `Slot`
     watch: Watch | None = None
     loose: bool = False  # it can change unseen: build it again at each call
     fixed: tuple[Any, ...] = ()  # parts that the watch guards, for the next build
+    users: list[tuple[Root, ...]] = field(default_factory=list)  # needs that led here; see Builder.forget
 
     def is_current(self) -> bool:
         """Say, without pickling, that nothing has changed; False may also mean: not known."""
         return (
             not self.loose
             and self.mirror.globals.get(self.name, ABSENT) is self.value
-            and (self.watch is None or self.watch.same())
+            and self.is_watched_part_current()
+        )
+
+    def is_watched_part_current(self) -> bool:
+        """Say that what `fixed` was made from is as it was."""
+        return (
+            (self.watch is None or self.watch.same())
             and (not self.absent or self.mirror.globals.keys().isdisjoint(self.absent))
+            and (not self.n_modules or self.n_modules == len(sys.modules))
         )
 
 
@@ -141,6 +154,10 @@ class Builder:
         """Say whether a value is a thing without content, such as a lock."""
         raise NotImplementedError
 
+    def forget(self, entry: Entry) -> None:
+        """Drop what is held because of an entry that has been replaced, so that its old value can be freed."""
+        raise NotImplementedError
+
 
 class Mirror:
     """Entries of one set of globals.
@@ -173,25 +190,19 @@ class Mirror:
         if old is not None and old.is_current():
             return old
         value = self.globals.get(name, ABSENT)
-        if old is not None and old.value is not value:
+        reusable = old
+        if old is not None and (old.value is not value or not old.is_watched_part_current()):
             reusable = None
-        else:
-            reusable = old if old is not None and (old.watch is None or old.watch.same()) else None
         try:
             new = self._build(name, value, reusable)
         except GlobalFailure:
             raise
         except Exception as error:
             new = self._fallback(name, value, error)
-        if (
-            old is not None
-            and old.value is value
-            and old.definition.version == new.definition.version
-            and old.needs == new.needs
-            and old.absent == new.absent
-            and reusable is not None
-        ):
-            return old
+        if old is not None:
+            if old.value is new.value and _equal(old, new) and (reusable is not None or new.value is LOOSE):
+                return old
+            self._builder.forget(old)
         self._entries[name] = new
         return new
 
@@ -207,7 +218,7 @@ class Mirror:
     def _build(self, name: str, value: object, old: Entry | None) -> Entry:
         if value is ABSENT:
             self._once_absent.add(name)
-            return self._entry(name, value, (workspace.REMOVED,), ())
+            return self._entry(name, value, (workspace.REMOVED,))
         if isinstance(value, FunctionType):
             if self._lives_here(value, name) and value.__globals__ is self.globals:
                 return self._function(name, value, old)
@@ -218,23 +229,24 @@ class Mirror:
     def _lives_here(self, value: Any, name: str) -> bool:
         return value.__module__ == self.module and value.__qualname__ == name
 
-    def _entry(
-        self,
-        name: str,
-        value: object,
-        parts: tuple[Any, ...],
-        needs: Iterable[Root],
-        identities: Iterable[str] = (),
-        **more: Any,
-    ) -> Entry:
+    def _entry(self, name: str, value: object, parts: tuple[Any, ...], *made: Built, **more: Any) -> Entry:
+        """Put an entry together from what is sent and from what went into it."""
         kind, *rest = parts
         here = (self, name)
         data = self._builder.build((kind, self.space, name, *rest), here).data
-        version = hash((data, tuple(dict.fromkeys(identities))))
-        definition = Definition(self._builder.key_of(self, name), version, data)
-        unique = dict.fromkeys(needs)
-        unique.pop(here, None)
-        return Entry(self, name, value, definition, tuple(unique), **more)
+        identities = tuple(dict.fromkeys(each for built in made for each in built.identities))
+        needs = dict.fromkeys(need for built in made for need in built.needs)
+        needs.pop(here, None)
+        return Entry(
+            self,
+            name,
+            value,
+            Definition(self._builder.key_of(self, name), hash((data, identities)), data),
+            tuple(needs),
+            absent=tuple(dict.fromkeys(each for built in made for each in built.absent)),
+            n_modules=min((built.n_modules for built in made if built.n_modules), default=0),
+            **more,
+        )
 
     def _variable(self, name: str, value: object) -> Entry:
         watch = Watch()
@@ -242,10 +254,9 @@ class Mirror:
         built = self._builder.build(value, (self, name), root=value)
         return self._entry(
             name,
-            value,
+            value if steady else LOOSE,
             (workspace.VARIABLE, built.data, name in self._once_absent),
-            built.needs,
-            built.identities,
+            built,
             watch=watch.freeze() if steady else None,
             loose=not steady,
         )
@@ -257,47 +268,37 @@ class Mirror:
             from . import rebuild
 
             built = self._builder.build(Call(rebuild.attribute, home), (self, name))
-            return self._entry(name, value, (workspace.VARIABLE, built.data, False), ())
+            return self._entry(name, value, (workspace.VARIABLE, built.data, False), built)
         if self._builder.inherits:
-            return self._entry(
-                name, value, (workspace.INHERITED, f"{name!r} of the main program: {error}"), ()
-            )
+            return self._entry(name, value, (workspace.INHERITED, f"{name!r} of the main program: {error}"))
         raise GlobalFailure(name, value, error) from error
 
     def _function(self, name: str, function: FunctionType, old: Entry | None) -> Entry:
-        here = (self, name)
-        facts = facts_of(function.__code__)
-        needs, absent = self.names_of(facts)
         if old is not None and old.fixed:
-            watch, steady, parts = old.watch, not old.loose, old.fixed
+            watch, steady = old.watch, not old.loose
+            parts, code = old.fixed
         else:
             watch = Watch()
             steady = watch.add(function, owner=True)
             watch.freeze()
-            imports = submodules(facts, (self.globals[n] for n in facts.names if n in self.globals))
-            parts = (workspace.FUNCTION, facts.data, plain_annotations(function), imports)
+            facts = facts_of(function.__code__)
+            needs, absent = self.names_of(facts)
+            n_modules = len(sys.modules)  # before `submodules` looks: one imported meanwhile must not be missed
+            values = [self.globals[each] for each in facts.names if each in self.globals]
+            parts = (workspace.FUNCTION, facts.data, plain_annotations(function), submodules(facts, values))
+            code = Built(b"", needs, (), absent, n_modules if any(map(is_package, values)) else 0)
         contents = [_content(cell) for cell in function.__closure__ or ()]
         attributes = dict(function.__dict__) or None
-        names = unusual_names(function, facts)
+        names = unusual_names(function, facts_of(function.__code__))
+        made = [code]
         state: bytes | None = None
-        identities: tuple[str, ...] = ()
         if contents or function.__defaults__ or function.__kwdefaults__ or attributes or names:
-            built = self._builder.build(
-                (contents, (function.__defaults__, function.__kwdefaults__, attributes, names)), here
-            )
+            rest = (function.__defaults__, function.__kwdefaults__, attributes, names)
+            built = self._builder.build((contents, rest), (self, name))
+            made.append(built)
             state = built.data
-            needs = (*needs, *built.needs)
-            identities = built.identities
         return self._entry(
-            name,
-            function,
-            (*parts, state),
-            needs,
-            identities,
-            absent=absent,
-            watch=watch,
-            loose=not steady,
-            fixed=parts,
+            name, function, (*parts, state), *made, watch=watch, loose=not steady, fixed=(parts, code)
         )
 
     def _class(self, name: str, cls: type, old: Entry | None) -> Entry:
@@ -332,8 +333,7 @@ class Mirror:
                 late.data,
                 loose.data if loose is not None else None,
             ),
-            [need for part in built for need in part.needs],
-            [identity for part in built for identity in part.identities],
+            *built,
             watch=watch,
             loose=loose is not None,
             fixed=(parts, loose_names),
@@ -373,6 +373,16 @@ class Call:
         return self._reduced
 
 
+def _equal(old: Entry, new: Entry) -> bool:
+    """Say whether two entries of one name tell a worker the same."""
+    return (
+        old.definition.version == new.definition.version
+        and old.needs == new.needs
+        and old.absent == new.absent
+        and old.n_modules == new.n_modules
+    )
+
+
 def _content(cell: Any) -> tuple[object, ...]:
     try:
         return (cell.cell_contents,)
@@ -397,9 +407,9 @@ def find_home(value: object) -> tuple[str, str] | None:
     from .where import is_importable
 
     for module_name, module in list(sys.modules.items()):
-        space = getattr(module, "__dict__", None)
-        if module is None or space is None or module_name in ("__main__", "__mp_main__"):
+        if not isinstance(module, ModuleType) or module_name in ("__main__", "__mp_main__"):
             continue
+        space = object.__getattribute__(module, "__dict__")  # a lazy module stays asleep
         for name, found in list(space.items()):
             if found is value:
                 if is_importable(module_name, module):

@@ -376,9 +376,11 @@ class ResultPickling:
         try:
             data = pickler.dumps(value)
         except Exception as error:
-            from .diagnose import find_path, note_path
+            from .diagnose import find_path, kept, note_path
 
-            note_path(error, find_path({"result": value}, self._try))
+            with kept(error):
+                path = find_path({"result": value}, self._try)
+            note_path(error, path)
             raise
         if len(data) < KEEP_BELOW:
             self._idle.append(pickler)

@@ -322,7 +322,10 @@ class Workspace:
         replicated = (
             target if isinstance(space, int) else self._replicated.get(space[1:] if space else "__main__", {})
         )
-        if replicated.get(name, _ABSENT) is target.get(name):
+        here = target.get(name, _ABSENT)
+        if here is replicated.get(name, _ABSENT) or (
+            space is None and here is self._inherited.get(name, _ABSENT)
+        ):
             target.pop(name, None)
         replicated.pop(name, None)
         self._places[key] = (target, name)

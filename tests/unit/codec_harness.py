@@ -10,10 +10,7 @@ from __future__ import annotations
 import os
 import pickle
 import struct
-import subprocess
 import sys
-import textwrap
-import traceback
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ezflow._wire.workspace import Workspace
@@ -53,6 +50,8 @@ def serve(inbox: BinaryIO, outbox: BinaryIO, *, forked: bool) -> None:
             stage = "pack"
             answer: tuple[object, ...] = (None, space.pack_value(value))
         except Exception as error:
+            import traceback  # here, because a test looks what a worker has imported
+
             text = "".join(traceback.format_exception(error))
             answer = (stage, type(error).__name__, str(error), getattr(error, "path", None), text)
         write(outbox, *answer)
@@ -101,6 +100,8 @@ class Worker:
             os.close(up[1])
             self.inbox, self.outbox = os.fdopen(up[0], "rb"), os.fdopen(down[1], "wb")
         else:
+            import subprocess
+
             code = "from tests.unit.codec_harness import main; main()"
             child = subprocess.Popen(
                 [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -166,6 +167,9 @@ def run_main(source: str, method: str = "spawn", *, folder: Any = None, head: st
 
     `head` is put before the line that starts the worker: what a forked worker is to inherit.
     """
+    import subprocess
+    import textwrap
+
     first, rest = PRELUDE.split("worker =")
     script = first + textwrap.dedent(head) + "\nworker =" + rest + textwrap.dedent(source)
     script += "\nworker.close()\n"
