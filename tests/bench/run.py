@@ -10,9 +10,11 @@ so that a machine that slows down slows all of them.  A ratio is the median of t
 from __future__ import annotations
 
 import argparse
+import compileall
 import contextlib
 import datetime
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -141,12 +143,27 @@ class Line:
     values: dict[str, list[float | None]] = field(default_factory=dict)  # library -> one value per round
 
 
+def environment() -> dict[str, str]:
+    """Return the environment of a cell: this checkout first, and byte code kept, as an installed package has it."""
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    env = {**os.environ, "PYTHONPATH": path}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
+    return env
+
+
+def compile_ours() -> None:
+    """Write the byte code of our package, as installing it would."""
+    spec = importlib.util.find_spec("ezflow")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        compileall.compile_dir(folder, quiet=2)
+
+
 def run_cell(command: list[str]) -> dict[str, float] | str:
     """Run one cell in a fresh process; return its values or why there are none."""
     process = subprocess.Popen(
         [sys.executable, *command],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
+        env=environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -334,6 +351,7 @@ def main(arguments: list[str] | None = None) -> int:
     rows = [row for row in ROWS if not options.row or row.name in options.row]
     lines = [Line(row, method) for row in rows for method in row.methods or (options.method,)]
     before = circumstances()
+    compile_ours()
     ready = [line for line in lines if not line.row.needs or has(line.row.needs)]
     trouble = measure(ready, libraries, rounds, options.quick)
 
