@@ -25,17 +25,17 @@ from __future__ import annotations
 
 import pickle
 import sys
-from array import array
 from itertools import count
-from operator import is_, itemgetter
-from types import CellType, FunctionType, ModuleType
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from . import rebuild, workspace
+from .closure import Closure
 from .functions import facts_of, is_package, plain_annotations, submodules
-from .mirror import ABSENT, LOOSE, Built, Builder, Definition, Entry, GlobalFailure, Mirror, Slot, find_home
+from .mirror import ABSENT, Builder, Built, Entry, GlobalFailure, Mirror, Slot, find_home
+from .mirror import Definition as Definition  # noqa: PLC0414  # whoever uses a codec needs the name
+from .outbound import FRESH_KINDS, CallPickler, DefinitionPickler, is_parents_own, kind_name
 from .pickling import KEEP_BELOW, WirePickler
-from .watch import Watch
 from .where import by_value_modules, is_importable, is_sent_by_value
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Codec(Builder):
 
     def __init__(self, *, inherits: bool = False) -> None:
         self.inherits = inherits
-        self._idle: list[_CallPickler] = []
+        self._idle: list[CallPickler] = []
         self._keys = count(1)
         self._main: Mirror | None = None
         self._modules: dict[str, Mirror] = {}
@@ -83,7 +83,7 @@ class Codec(Builder):
         self._name_keys: dict[tuple[object, str], int] = {}
         self._slot_keys: dict[object, int] = {}
         self._slots: dict[tuple[int, int], Slot] = {}
-        self._closures: dict[tuple[Root, ...], _Closure] = {}
+        self._closures: dict[tuple[Root, ...], Closure] = {}
         self._variables: dict[int, tuple[Any, str]] = {}
         self._identities: dict[int, tuple[Any, str]] = {}
         self._plans: dict[int, tuple[FunctionType, dict[str, Any], str, object, tuple[Root, ...]]] = {}
@@ -120,20 +120,31 @@ class Codec(Builder):
         try:
             pickler = self._idle.pop()
         except IndexError:
-            pickler = _CallPickler(self)
+            pickler = CallPickler(self)
         try:
             what: object = fn
             roots: tuple[Root, ...] = ()
-            if type(fn) is FunctionType:
+            kind = type(fn)
+            if kind is FunctionType:
                 plan = self._plans.get(id(fn))
-                if plan is not None and plan[0] is fn and plan[1].get(plan[2]) is fn and not by_value_modules():
+                if (
+                    plan is not None
+                    and plan[0] is fn
+                    and plan[1].get(plan[2]) is fn
+                    and not by_value_modules()
+                ):
                     what, roots = plan[3], plan[4]
                 else:
-                    what, roots = self._short_form(fn)
+                    what, roots = self._short_form(fn)  # type: ignore[arg-type]  # its type is `kind`
+            elif kind is BuiltinFunctionType:
+                name = fn.__name__
+                module = fn.__module__
+                if module is not None and getattr(_modules.get(module), name, None) is fn:
+                    what = module, name
             pickler.outside = fn
             pickler.dump((what, args, kwargs))
             if pickler.is_inside:  # the function is in its own closure, or shares a cell with another one
-                pickler = _CallPickler(self)
+                pickler = CallPickler(self)
                 pickler.dump((fn, args, kwargs))
                 roots = ()
             pieces = pickler.pieces
@@ -177,7 +188,8 @@ class Codec(Builder):
         if home is not None and home.__dict__.get(name) is fn:
             what: object
             if is_importable(module, home):
-                what, roots = (module, name), ()
+                what = module, name
+                roots: tuple[Root, ...] = ()
             elif is_sent_by_value(module):
                 return fn, ()
             else:
@@ -303,7 +315,7 @@ class Codec(Builder):
 
     def build(self, obj: object, owner: tuple[Mirror, str], *, root: object = ABSENT) -> Built:
         """Pickle a part of the definition of `owner`."""
-        pickler = _DefinitionPickler(self, owner, root)
+        pickler = DefinitionPickler(self, owner, root)
         data = pickler.dumps(obj)
         return Built(
             data, tuple(pickler.needs), tuple(pickler.identities), tuple(pickler.absent), pickler.n_modules
@@ -325,12 +337,12 @@ class Codec(Builder):
 
     def is_by_identity(self, value: object) -> bool:
         """Say whether a value is a thing without content, such as a lock."""
-        return _kind_name(type(value)) in _FRESH_KINDS or _is_parents_own(value)
+        return kind_name(type(value)) in FRESH_KINDS or is_parents_own(value)
 
     def _dump(self, obj: object) -> bytes:
         return WirePickler().dumps(obj)
 
-    def _close(self, roots: tuple[Root, ...]) -> _Closure:
+    def _close(self, roots: tuple[Root, ...]) -> Closure:
         """Collect what the roots need, directly or not, as of now."""
         todo = list(reversed(roots))
         seen: dict[Root, None] = {}
@@ -350,7 +362,7 @@ class Codec(Builder):
                 item = mirror.entry(name)
                 entries.append(item)
             todo += reversed(item.needs)
-        closure = _Closure(tuple(entries), tuple(slots))
+        closure = Closure(tuple(entries), tuple(slots))
         for entry in entries:
             entry.users.append(roots)
         if len(self._closures) >= _N_PLANS:
@@ -404,7 +416,7 @@ class Codec(Builder):
         return errors.unpicklable(direction, label_of(fn), error, path)
 
     def _try(self, obj: object) -> None:
-        pickler = _CallPickler(self)
+        pickler = CallPickler(self)
         pickler.dumps(obj)
         if pickler.needs:
             self._close(tuple(pickler.needs))
@@ -414,294 +426,6 @@ class Codec(Builder):
         if isinstance(obj, FunctionType | type):  # look into it, although it has a name
             owner = Mirror(self, None, obj.__module__, {}), obj.__qualname__.partition(".")[0]
         self.build(obj, owner, root=obj)
-
-
-class _Closure:
-    """A set of needs, complete: what is sent before a call that has them.
-
-    Checked at each call, hence the care: the values of all names are compared in C.
-    """
-
-    __slots__ = ("_absent", "_counts", "_names", "_uncertain", "_watch", "definitions", "head")
-
-    def __init__(self, entries: tuple[Entry, ...], slots: tuple[Slot, ...]) -> None:
-        self._counts = {item.n_modules for item in (*entries, *slots) if item.n_modules}
-        self._uncertain = tuple([entry for entry in entries if entry.loose])
-        present: dict[int, tuple[dict[str, Any], list[Entry]]] = {}
-        absent: dict[int, tuple[dict[str, Any], set[str]]] = {}
-        for item in (*entries, *slots):
-            if item.mirror is None:
-                continue
-            space = item.mirror.globals
-            if item.absent:
-                absent.setdefault(id(space), (space, set()))[1].update(item.absent)
-            if isinstance(item, Slot):
-                continue
-            if item.value is ABSENT:
-                absent.setdefault(id(space), (space, set()))[1].add(item.name)
-            elif item.value is not LOOSE:
-                present.setdefault(id(space), (space, []))[1].append(item)
-        self._absent = list(absent.values())
-        self._names = []
-        for space, some in present.values():
-            some = some if len(some) > 1 else some * 2  # itemgetter gives a tuple for two names or more
-            self._names.append((space, itemgetter(*[e.name for e in some]), tuple([e.value for e in some])))
-        watches = [entry.watch for entry in entries if entry.watch is not None and not entry.watch.is_empty]
-        self._watch = Watch().merge(watches) if len(watches) > 1 else watches[0] if watches else None
-        # Code first, then what is needed before what needs it.
-        self.definitions = tuple([item.definition for item in (*slots, *reversed(entries))])
-        keys = array("Q", [definition.key for definition in self.definitions])
-        self.head = workspace.WITH_KEYS + workspace.COUNT.pack(len(keys)) + keys.tobytes()
-
-    def is_current(self) -> bool:
-        """Say whether all of it is as it was; pickles what can change unseen."""
-        for space, get, then in self._names:
-            try:
-                if not all(map(is_, get(space), then)):
-                    return False
-            except KeyError:
-                return False
-        for space, names in self._absent:
-            if not space.keys().isdisjoint(names):
-                return False
-        for count in self._counts:
-            if count != len(_modules):
-                return False
-        if self._watch is not None and not self._watch.same():
-            return False
-        for entry in self._uncertain:
-            if entry.mirror.entry(entry.name) is not entry:
-                return False
-        return True
-
-
-class _CallPickler(WirePickler):
-    """Pickles the arguments of a call, and its function if there is no shorter form."""
-
-    def __init__(self, codec: Codec) -> None:
-        super().__init__()
-        self.codec = codec
-        self.needs: dict[Root, None] = {}
-        self.outside: object = None
-        """The function that is called, if a short form stands for it."""
-        self.is_inside = False
-        """Whether the pickle came across this function or one of its cells all the same."""
-
-    def function_by_value(self, function: FunctionType) -> tuple[Any, ...]:
-        """Look whether it is the function that is called."""
-        if function is self.outside:
-            self.is_inside = True
-        return super().function_by_value(function)
-
-    def _cell(self, cell: CellType) -> Any:
-        if not self.is_inside and type(self.outside) is FunctionType:
-            self.is_inside = any(cell is own for own in self.outside.__closure__ or ())
-        return super()._cell(cell)
-
-    def named_here(self, obj: Any, module: str, qualname: str) -> Any:
-        """By name, after the top-level name has been defined."""
-        if is_sent_by_value(module):
-            return None
-        mirror = self.codec.mirror_of_module(module, _modules[module])
-        self.needs[mirror, qualname.partition(".")[0]] = None
-        return qualname
-
-    def code(self, function: FunctionType, facts: CodeFacts) -> tuple[Callable[..., object], tuple[Any, ...]]:
-        """Name the slot of the code."""
-        slot = self.codec.slot(function)
-        self.needs[slot] = None
-        return rebuild.slot_function, (slot.definition.key,)
-
-    def special(self, obj: Any, kind: type) -> Any:
-        """Refuse a pool; give a context variable its twin."""
-        if _kind_name(kind) == ("_contextvars", "ContextVar"):
-            return self.codec.context_variable(obj)
-        if _is_executor(obj):
-            raise TypeError(_pool_as_argument(kind))
-        return None
-
-    def text_global(self, obj: Any, name: str) -> Any:
-        """By name, after the name has been defined."""
-        module = pickle.whichmodule(obj, name)  # type: ignore[attr-defined]  # what pickle itself is about to do
-        home = _modules.get(module)
-        if home is not None and not is_importable(module, home):
-            return self.named_here(obj, module, name) or name
-        return name
-
-    def module_replica(self, module: ModuleType) -> Any:
-        """All names of the module: which of them will be used cannot be known."""
-        name = module.__name__
-        if is_sent_by_value(name):
-            return rebuild.imported, (name,)
-        mirror = self.codec.mirror_of_module(name, module)
-        for each in list(module.__dict__):
-            if not (each.startswith("__") and each.endswith("__")):
-                self.needs[mirror, each] = None
-        return rebuild.module_replica, (name,)
-
-
-class _DefinitionPickler(_CallPickler):
-    """Pickles a part of a definition: self-contained, save for names."""
-
-    def __init__(self, codec: Codec, owner: tuple[Mirror, str], root: object) -> None:
-        super().__init__(codec)
-        self._owner = owner
-        self._root = root
-        self.identities: dict[str, None] = {}
-        self.absent: dict[str, None] = {}
-        self.n_modules = 0
-
-    def named_here(self, obj: Any, module: str, qualname: str) -> Any:
-        """By name, except what this definition is there to make."""
-        mirror, top = self._owner
-        if module == mirror.module and qualname.partition(".")[0] == top:
-            if obj is self._root:
-                return None
-            is_made_already = qualname == top or isinstance(obj, type)
-            if is_made_already and mirror.globals is _modules[module].__dict__ and not is_sent_by_value(module):
-                return qualname
-            return None
-        reduced = super().named_here(obj, module, qualname)
-        if reduced is not None and type(obj) is not FunctionType:  # a worker keeps a function and changes its code
-            self.identities[self.codec.identity_of(obj)] = None
-        return reduced
-
-    def code(self, function: FunctionType, facts: CodeFacts) -> tuple[Callable[..., object], tuple[Any, ...]]:
-        """Send the code along."""
-        where = self.codec.space_of(function)
-        if isinstance(where, Mirror):
-            needs, absent = where.names_of(facts)
-            self.needs.update(dict.fromkeys(needs))
-            if where is self._owner[0]:
-                self.absent.update(dict.fromkeys(absent))
-            place: Any = where.space
-        else:
-            place = where
-        space = function.__globals__
-        values = [space[name] for name in facts.names if name in space]
-        if any(map(is_package, values)):
-            self.n_modules = self.n_modules or len(_modules)
-        imports = submodules(facts, values)
-        return rebuild.inline_function, (facts.data, place, plain_annotations(function), imports)
-
-    def special(self, obj: Any, kind: type) -> Any:
-        """Replace what belongs to a process: fresh locks, a stand-in for the pool."""
-        if _is_parents_own(obj):
-            return rebuild.StandIn, (f"the {kind.__name__} of the main program",)
-        name = _kind_name(kind)
-        make = _FRESH_KINDS.get(name)
-        if make is not None:
-            home = find_home(obj)
-            return (rebuild.attribute, home) if home is not None else make(obj)
-        if name in _NEVER_COPIED:
-            raise TypeError(f"cannot pickle {kind.__name__!r} object")
-        return super().special(obj, kind)
-
-    def text_global(self, obj: Any, name: str) -> Any:
-        """By value if it is the very thing that is being defined."""
-        if obj is self._root:
-            kind = type(obj)
-            if kind.__module__ == "typing":
-                return _typing_reduce(obj, kind)
-            import copyreg
-
-            return copyreg.__newobj__, (kind,), obj.__getstate__()  # type: ignore[attr-defined]  # what __reduce_ex__ does
-        return super().text_global(obj, name)
-
-
-def _kind_name(kind: type) -> tuple[str, str]:
-    return kind.__module__, kind.__qualname__
-
-
-def _is_executor(obj: object) -> bool:
-    futures = _modules.get("concurrent.futures._base")
-    return futures is not None and isinstance(obj, futures.Executor)
-
-
-def _is_parents_own(obj: object) -> bool:
-    """Say whether an object is a pool or an event loop, of which a worker gets a stand-in."""
-    if _is_executor(obj):
-        return True
-    events = _modules.get("asyncio.events")
-    return events is not None and isinstance(obj, events.AbstractEventLoop)
-
-
-def _pool_as_argument(kind: type) -> str:
-    return (
-        f"a task cannot use the pool it runs in: a {kind.__name__} cannot be sent to a worker. "
-        "Make a pool inside the task, or return what is to be done next"
-    )
-
-
-def _typing_reduce(obj: Any, kind: type) -> Any:
-    """Reduce a type variable, new type or type alias by value."""
-    keywords: dict[str, Any] = {}
-    arguments: tuple[Any, ...] = (obj.__name__,)
-    if kind.__name__ == "NewType":
-        arguments = (obj.__name__, obj.__supertype__)
-    elif kind.__name__ == "TypeAliasType":
-        arguments = (obj.__name__, obj.__value__)
-        keywords["type_params"] = obj.__type_params__
-    elif kind.__name__ in ("TypeVar", "ParamSpec"):
-        arguments = (obj.__name__, *getattr(obj, "__constraints__", ()))
-        for name in ("bound", "covariant", "contravariant", "infer_variance"):
-            value = getattr(obj, f"__{name}__", None)
-            if value:
-                keywords[name] = value
-    has_default = getattr(obj, "has_default", None)
-    if has_default is not None and has_default():
-        keywords["default"] = obj.__default__
-    return rebuild.typing_object, (kind.__name__, arguments, keywords, obj.__module__)
-
-
-def _reduce_lock(obj: object) -> tuple[object, ...]:
-    return rebuild.fresh, ("Lock", ())
-
-
-def _reduce_rlock(obj: object) -> tuple[object, ...]:
-    return rebuild.fresh, ("RLock", ())
-
-
-def _reduce_condition(obj: Any) -> tuple[object, ...]:
-    return rebuild.fresh, ("Condition", (obj._lock,))  # the lock may be shared with another one
-
-
-def _reduce_event(obj: Any) -> tuple[object, ...]:
-    return rebuild.event, (obj.is_set(),)
-
-
-def _reduce_semaphore(obj: Any) -> tuple[object, ...]:
-    return rebuild.fresh, (type(obj).__name__, (getattr(obj, "_initial_value", obj._value),))
-
-
-def _reduce_barrier(obj: Any) -> tuple[object, ...]:
-    return rebuild.fresh, ("Barrier", (obj.parties,))
-
-
-def _reduce_local(obj: object) -> tuple[object, ...]:
-    return type(obj), ()
-
-
-_FRESH_KINDS: Final[dict[tuple[str, str], Callable[[Any], Any]]] = {
-    ("_thread", "lock"): _reduce_lock,
-    ("_thread", "RLock"): _reduce_rlock,
-    ("threading", "_RLock"): _reduce_rlock,
-    ("threading", "Condition"): _reduce_condition,
-    ("threading", "Event"): _reduce_event,
-    ("threading", "Semaphore"): _reduce_semaphore,
-    ("threading", "BoundedSemaphore"): _reduce_semaphore,
-    ("threading", "Barrier"): _reduce_barrier,
-    ("_thread", "_local"): _reduce_local,
-}
-"""What belongs to one process: a worker gets a new one, as if it had run the program itself."""
-
-_NEVER_COPIED: Final = frozenset(
-    {
-        ("socket", "socket"), ("multiprocessing.connection", "Connection"),
-        ("multiprocessing.connection", "PipeConnection"),
-    }
-)  # fmt: skip
-"""What multiprocessing could send as an argument, and what would be a new copy at each call as a global."""
 
 
 def loads(data: bytes | bytearray | memoryview) -> Any:

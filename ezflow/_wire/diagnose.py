@@ -15,6 +15,8 @@ from time import monotonic
 from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+from .where import is_default
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -27,7 +29,8 @@ _MAX_DEPTH: Final = 50
 @contextmanager
 def kept(error: Exception) -> Iterator[None]:
     """Keep an error as it is while the search raises, perhaps, the very same object again."""
-    notes, traceback, context = list(getattr(error, "__notes__", ())), error.__traceback__, error.__context__
+    notes: list[str] = list(getattr(error, "__notes__", ()))
+    traceback, context = error.__traceback__, error.__context__
     yield
     if notes or getattr(error, "__notes__", None):
         error.__notes__ = notes
@@ -126,7 +129,7 @@ def _state(obj: Any) -> Iterator[tuple[str, object]]:
     """Yield what is in the attributes of an object."""
     kind = type(obj)
     state: Any = None
-    if not isinstance(obj, type) and kind.__getstate__ is not object.__getstate__:
+    if not isinstance(obj, type) and not is_default(kind, "__getstate__"):
         try:
             state = obj.__getstate__()
         except Exception:

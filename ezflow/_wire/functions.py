@@ -6,6 +6,7 @@ a code object refers to is read from its instructions, once per code object.
 
 from __future__ import annotations
 
+import builtins
 import dis
 import marshal
 import sys
@@ -144,11 +145,10 @@ def _plain(value: object) -> object:
     """Return an annotation as it is if it is text or a builtin, else as text."""
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, type) and value.__module__ == "builtins" and "." not in value.__qualname__:
-        if getattr(sys.modules["builtins"], value.__qualname__, None) is value:
-            return value
     if isinstance(value, type):
-        return value.__qualname__
+        name = value.__qualname__
+        is_builtin = value.__module__ == "builtins" and getattr(builtins, name, None) is value
+        return value if is_builtin else name
     try:
         return repr(value)
     except Exception:

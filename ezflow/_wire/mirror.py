@@ -27,7 +27,7 @@ from types import (
     ModuleType,
     WrapperDescriptorType,
 )
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from . import workspace
 from .classes import take_apart
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
     from .rebuild import Space
 
-    Root = tuple["Mirror", str] | "Slot"
+Root: TypeAlias = "tuple[Mirror, str] | Slot"
+"""What a payload or definition needs: a name, or code that has none."""
 
 ABSENT: Final = object()
 LOOSE: Final = object()
@@ -227,7 +228,7 @@ class Mirror:
         return self._variable(name, value)
 
     def _lives_here(self, value: Any, name: str) -> bool:
-        return value.__module__ == self.module and value.__qualname__ == name
+        return bool(value.__module__ == self.module and value.__qualname__ == name)
 
     def _entry(self, name: str, value: object, parts: tuple[Any, ...], *made: Built, **more: Any) -> Entry:
         """Put an entry together from what is sent and from what went into it."""
@@ -283,7 +284,9 @@ class Mirror:
             watch.freeze()
             facts = facts_of(function.__code__)
             needs, absent = self.names_of(facts)
-            n_modules = len(sys.modules)  # before `submodules` looks: one imported meanwhile must not be missed
+            n_modules = len(
+                sys.modules
+            )  # before `submodules` looks: one imported meanwhile must not be missed
             values = [self.globals[each] for each in facts.names if each in self.globals]
             parts = (workspace.FUNCTION, facts.data, plain_annotations(function), submodules(facts, values))
             code = Built(b"", needs, (), absent, n_modules if any(map(is_package, values)) else 0)
@@ -339,7 +342,9 @@ class Mirror:
             fixed=(parts, loose_names),
         )
 
-    def _parts_of_class(self, loose_names: dict[type, frozenset[str]], here: tuple[Mirror, str]) -> list[Built]:
+    def _parts_of_class(
+        self, loose_names: dict[type, frozenset[str]], here: tuple[Mirror, str]
+    ) -> list[Built]:
         """Build an empty class for each, then what makes them work, then what may be made of them."""
         build = self._builder.build
         built: list[Built] = []

@@ -39,12 +39,13 @@ from types import (
     MappingProxyType,
     MemberDescriptorType,
     MethodType,
+    MethodWrapperType,
     ModuleType,
 )
 from typing import TYPE_CHECKING, Any, Final
 
 from . import rebuild
-from .where import is_importable, named
+from .where import is_default, is_importable, named
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -206,7 +207,7 @@ class WirePickler(pickle.Pickler):
             return NotImplemented
         if (kind.__module__, kind.__qualname__) in _CLOUDPICKLE_KINDS:
             return _cloudpickle_reduce(obj, kind)
-        if kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is object.__reduce__:
+        if is_default(kind, "__reduce_ex__") and is_default(kind, "__reduce__"):
             if len(_plain) > 1000:  # classes that were made and dropped; chosen
                 _plain.clear()
             _plain.add(kind)
@@ -312,7 +313,7 @@ _OWN: Final[dict[type, Callable[[Any, Any], Any]]] = {
     MemberDescriptorType: WirePickler._descriptor,
     MappingProxyType: WirePickler._proxy,
     _LRU_CACHE: WirePickler._lru_cache,
-    type(open.__call__): lambda _, obj: NotImplemented,  # method-wrapper: names its owner by itself
+    MethodWrapperType: lambda _, obj: NotImplemented,  # names its owner by itself
     type(sys.__stdout__): WirePickler._stream,
 }
 _OWN.pop(types.NoneType, None)  # an interpreter without standard streams

@@ -104,11 +104,16 @@ def inline_function(
     """Make a function from code that travels with it; its state follows."""
     import_all(imports)
     if isinstance(code, bytes):
-        code = marshal.loads(code)
+        code = _code(code)
     function = FunctionType(code, globals_of(space), code.co_name, None, cells)
     if annotations:
         function.__annotations__ = annotations
     return function
+
+
+def _code(data: bytes) -> CodeType:
+    code: CodeType = marshal.loads(data)
+    return code
 
 
 def import_all(names: tuple[str, ...]) -> None:
@@ -127,7 +132,7 @@ def set_function_state(function: FunctionType, state: FunctionState) -> None:
     """Give a function its defaults, keyword defaults, attributes and unusual names."""
     defaults, kwdefaults, attributes, names = state
     function.__defaults__ = defaults
-    function.__kwdefaults__ = kwdefaults  # type: ignore[assignment]  # typeshed: None is allowed
+    function.__kwdefaults__ = kwdefaults
     if attributes:
         function.__dict__.update(attributes)
     if names:
@@ -215,7 +220,9 @@ def _new_class(
     def fill(target: dict[str, Any]) -> None:
         target.update(namespace)
 
-    hidden = [(each, each.__dict__["__init_subclass__"]) for each in quiet if "__init_subclass__" in each.__dict__]
+    hidden = [
+        (each, each.__dict__["__init_subclass__"]) for each in quiet if "__init_subclass__" in each.__dict__
+    ]
     try:
         for each, _ in hidden:
             del each.__init_subclass__
@@ -251,7 +258,7 @@ def make_namedtuple(
     def make() -> type:
         from collections import namedtuple
 
-        cls = namedtuple(name, fields, defaults=defaults)  # type: ignore[misc]  # noqa: PYI024  # names known at run time
+        cls = namedtuple(name, fields, defaults=defaults)  # type: ignore[misc]  # names known at run time
         for key, value in namespace.items():
             setattr(cls, key, value)
         return cls
@@ -282,9 +289,7 @@ def make_enum(
     return _known(token, make)
 
 
-ClassState = tuple[
-    dict[str, Any], tuple[type, ...], dict[str, dict[str, Any]], "tuple[str, ...] | None"
-]
+ClassState = tuple[dict[str, Any], tuple[type, ...], dict[str, dict[str, Any]], "tuple[str, ...] | None"]
 """Attributes, registered subclasses, attributes of an enum's members; all names the class has now, or None."""
 
 

@@ -14,7 +14,7 @@ import dataclasses
 import functools
 import operator
 import sys
-from _collections import _tuplegetter  # type: ignore[attr-defined]  # the fields of a named tuple class
+from itertools import chain
 from types import (
     BuiltinFunctionType,
     CellType,
@@ -26,10 +26,10 @@ from types import (
     ModuleType,
     WrapperDescriptorType,
 )
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .classes import MADE_BY_ENUM
-from .where import is_importable, named
+from .where import is_default, is_importable, named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -42,7 +42,7 @@ _FIXED: Final = frozenset(
         type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented), range, CodeType,
         ModuleType, BuiltinFunctionType, MemberDescriptorType, GetSetDescriptorType, MethodDescriptorType,
         WrapperDescriptorType, dataclasses.Field, type(object.__subclasshook__), type(functools.reduce),
-        _tuplegetter,
+        type(NamedTuple("One", [("one", int)]).one),  # type: ignore[attr-defined]  # the fields of a named tuple class
     }
 )  # fmt: skip
 """Types whose instances do not change in place (a dataclass's fields: not once the class is made)."""
@@ -50,6 +50,8 @@ _FIXED: Final = frozenset(
 _function_parts: Final[Callable[[Any], tuple[Any, ...]]] = operator.attrgetter(
     "__code__", "__defaults__", "__kwdefaults__", "__closure__"
 )
+
+_cell_content: Final[Callable[[CellType], object]] = operator.attrgetter("cell_contents")
 
 _EMPTY: Final = object()
 
@@ -74,10 +76,11 @@ def _content(cell: CellType) -> object:
 class Watch:
     """What an object was made of when it was sent. Filled by `add`, closed by `freeze`, then never changed."""
 
-    __slots__ = ("_cells", "_functions", "_mappings", "_names", "_seen", "_sequences", "_then")
+    __slots__ = ("_cells", "_empty", "_functions", "_mappings", "_names", "_seen", "_sequences", "_then")
 
     def __init__(self) -> None:
         self._functions: list[FunctionType] = []
+        self._empty: list[Mapping[Any, Any]] = []  # must stay empty
         self._cells: list[CellType] = []
         self._mappings: list[Mapping[Any, Any]] = []
         self._sequences: list[Iterable[Any]] = []
@@ -98,22 +101,25 @@ class Watch:
 
     def same(self) -> bool:
         """Say whether everything is still as it was."""
+        if any(self._empty):
+            return False
         now, then = self._now(), self._then
         return len(now) == len(then) and all(map(operator.is_, now, then))
 
     def _now(self) -> list[object]:
-        now: list[object] = []
-        for function in self._functions:
-            now += _function_parts(function)
-        for cell in self._cells:
-            now.append(_content(cell))
+        now: list[object] = list(chain.from_iterable(map(_function_parts, self._functions)))
+        if self._cells:
+            try:
+                now += map(_cell_content, self._cells)
+            except ValueError:  # one is empty
+                now += map(_content, self._cells)
         for mapping in self._mappings:
             now += mapping
             now += mapping.values()
         for sequence in self._sequences:
             now += sequence
-        for space, name in self._names:
-            now.append(space.get(name))
+        if self._names:
+            now += [space.get(name) for space, name in self._names]
         return now
 
     def add(self, value: object, *, owner: bool = False) -> bool:
@@ -133,16 +139,16 @@ class Watch:
         if isinstance(value, type):
             return self._by_reference(value) or not self.add_class(value)
         if kind is tuple or kind is frozenset:
-            return all([self.add(item) for item in value])  # type: ignore[attr-defined]
+            return self._add_all(value)  # type: ignore[arg-type]
         if kind is list or kind is set:
-            return self._add_few(value, value, self._sequences)  # type: ignore[arg-type]
+            return self._add_few(value, value, self._sequences)
         if kind is dict:
             return self._add_few(value, [*value, *value.values()], self._mappings)  # type: ignore[misc,attr-defined]
         if kind is staticmethod or kind is classmethod:
             return self.add(value.__func__, owner=True)  # type: ignore[attr-defined]
         if kind is property:
             parts = (value.fget, value.fset, value.fdel)  # type: ignore[attr-defined]
-            return all([part is None or self.add(part, owner=True) for part in parts])
+            return self._add_all(parts, owner=True)
         if kind is functools.cached_property:
             return self.add(value.func, owner=True)  # type: ignore[attr-defined]
         if _is_plain_instance(value) and self.add(kind):
@@ -169,20 +175,25 @@ class Watch:
         for other in others:
             self._functions += other._functions
             self._cells += other._cells
+            self._empty += other._empty
             self._mappings += other._mappings
             self._sequences += other._sequences
             self._names += other._names
         return self.freeze()
 
+    def _add_all(self, values: Iterable[object], *, owner: bool = False) -> bool:
+        """Watch all of them, whatever the first ones say."""
+        return not [value for value in values if not self.add(value, owner=owner)]
+
     def _add_few(self, container: Any, items: Any, group: list[Any]) -> bool:
-        if len(container) > _FEW or not all([self.add(item) for item in items]):
+        if len(container) > _FEW or not self._add_all(items):
             return False
         group.append(container)
         return True
 
     def _add_function(self, function: FunctionType) -> bool:
         self._functions.append(function)
-        self._mappings.append(function.__dict__)
+        (self._mappings if function.__dict__ else self._empty).append(function.__dict__)
         found = [self.add(value) for value in function.__dict__.values()]
         for part in (function.__defaults__, function.__closure__):
             for value in part or ():
@@ -213,9 +224,9 @@ def _is_plain_instance(value: Any) -> bool:
     """Say whether an object is nothing but its class and its ``__dict__``."""
     kind = type(value)
     return (
-        kind.__reduce_ex__ is object.__reduce_ex__
-        and kind.__reduce__ is object.__reduce__
-        and kind.__getstate__ is object.__getstate__
+        is_default(kind, "__reduce_ex__")
+        and is_default(kind, "__reduce__")
+        and is_default(kind, "__getstate__")
         and type(getattr(value, "__dict__", None)) is dict
         and all(
             cls.__flags__ & _MADE_BY_CLASS_STATEMENT and not cls.__dict__.get("__slots__")

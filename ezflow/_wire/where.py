@@ -1,4 +1,4 @@
-"""Where a function or class lives: can the other process find it by name?"""
+"""Where a function or class lives, and whether another process can find it there by name."""
 
 from __future__ import annotations
 
@@ -88,3 +88,8 @@ def _differ(one: str, other: str) -> bool:
     from os.path import realpath
 
     return realpath(one) != realpath(other)
+
+
+def is_default(kind: type, method: str) -> bool:
+    """Say whether a type has this method from `object`."""
+    return getattr(kind, method) is getattr(object, method)

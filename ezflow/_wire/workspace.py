@@ -28,7 +28,7 @@ import marshal
 import sys
 from _pickle import loads
 from struct import Struct
-from types import FunctionType, ModuleType
+from types import CellType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from . import rebuild
@@ -118,7 +118,7 @@ class Workspace:
             first, second, *state = token
             if type(first) is int:  # code, the contents of its closure, defaults
                 code, space, annotations = rebuild.codes[first]
-                cells = None if second is None else tuple(map(rebuild.CellType, second))
+                cells = None if second is None else tuple(map(CellType, second))
                 function = FunctionType(code, space, code.co_name, None, cells)
                 if annotations:
                     function.__annotations__ = dict(annotations)
@@ -236,7 +236,7 @@ class Workspace:
     def _note(self, key: int, space: rebuild.Space, target: dict[str, Any], name: str, value: object) -> None:
         self._places[key] = (target, name)
         if not isinstance(space, int):
-            self._replicated.setdefault(space[1:] if space else "__main__", {})[name] = value
+            self._replicated.setdefault(_module_of(space), {})[name] = value
 
     def _place_function(
         self,
@@ -263,7 +263,7 @@ class Workspace:
             function.__dict__.clear()
             rebuild.set_function_state(function, (None, None, None, _names_of(code)))
         else:
-            free = tuple(rebuild.CellType() for _ in code.co_freevars) or None
+            free = tuple(CellType() for _ in code.co_freevars) or None
             function = FunctionType(code, target, code.co_name, None, free)
         function.__annotations__ = dict(annotations)
         self._put(key, space, name, function)
@@ -272,7 +272,7 @@ class Workspace:
         """Say whether a value is what was put under its name here, or was inherited."""
         if isinstance(space, int):
             return True
-        module = space[1:] if isinstance(space, str) else "__main__"
+        module = _module_of(space)
         return self._replicated.get(module, {}).get(name) is value
 
     def _fill_function(self, space: rebuild.Space, name: str, state: bytes | None) -> None:
@@ -319,9 +319,7 @@ class Workspace:
 
     def _remove(self, key: int, space: rebuild.Space, name: str) -> None:
         target = rebuild.globals_of(space)
-        replicated = (
-            target if isinstance(space, int) else self._replicated.get(space[1:] if space else "__main__", {})
-        )
+        replicated = target if isinstance(space, int) else self._replicated.get(_module_of(space), {})
         here = target.get(name, _ABSENT)
         if here is replicated.get(name, _ABSENT) or (
             space is None and here is self._inherited.get(name, _ABSENT)
@@ -344,8 +342,13 @@ def _empty(cell: Any) -> None:
 
 def _names_of(code: Any) -> dict[str, Any]:
     """Return what a new function of this code would be called."""
-    born = FunctionType(code, {}, None, None, tuple(rebuild.CellType() for _ in code.co_freevars) or None)
+    born = FunctionType(code, {}, None, None, tuple(CellType() for _ in code.co_freevars) or None)
     return {"__name__": born.__name__, "__qualname__": born.__qualname__, "__doc__": born.__doc__}
+
+
+def _module_of(space: rebuild.Space) -> str:
+    """Return the name of the module whose globals these are; not for exec namespaces."""
+    return space[1:] if isinstance(space, str) else "__main__"
 
 
 def _stage(item: tuple[int, int, Part]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.unit.codec_harness import run_main
 
 METHODS = ["spawn", "fork"]

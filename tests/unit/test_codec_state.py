@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.unit.codec_harness import run_main
 
 METHODS = ["spawn", "fork"]
@@ -120,21 +121,21 @@ CHANGES = {
     "first function attribute": (
         "def g(): return getattr(g, 'x', 1)\ndef f(): return g()", "f", 1, "g.x = 2", 2
     ),
-    "closure of a global": (
+    "closure of a global": ((
         "def make():\n    n = 1\n    def g(): return n\n    def up():\n        nonlocal n; n += 1\n"
-        "    return g, up\ng, up = make()\ndef f(): return g()", "f", 1, "up()", 2,
+        "    return g, up\ng, up = make()\ndef f(): return g()"), "f", 1, "up()", 2,
     ),
     "closure list of a global": (
         "def make():\n    n = [1]\n    return (lambda: n[0]), n\ng, n = make()\ndef f(): return g()",
         "f", 1, "n[0] = 2", 2,
     ),
-    "closure of the callee": (
+    "closure of the callee": ((
         "def make():\n    n = 1\n    def g(): return n\n    def up():\n        nonlocal n; n += 1\n"
-        "    return g, up\nf, up = make()", "f", 1, "up()", 2,
+        "    return g, up\nf, up = make()"), "f", 1, "up()", 2,
     ),
-    "decorated by name": (
+    "decorated by name": ((
         "import functools\ndef deco(fn):\n    box = [1]\n    @functools.wraps(fn)\n    def w(): return fn() * box[0]\n"
-        "    w.box = box\n    return w\n@deco\ndef f(): return 3", "f", 3, "f.box[0] = 2", 6,
+        "    w.box = box\n    return w\n@deco\ndef f(): return 3"), "f", 3, "f.box[0] = 2", 6,
     ),
     "class redefined": (
         "class C:\n    x = 1\ndef f(): return C.x", "f", 1, "class C:\n    x = 2", 2

@@ -1,0 +1,264 @@
+"""The picklers of the parent's direction: one for calls, one for parts of definitions.
+
+In a call, what has a name in ``__main__`` becomes a need, and code without a
+name becomes a slot. A definition is self-contained short of names, and what
+belongs to a process (locks, the pool, context variables) becomes a new one of
+the worker's, as if the worker had run the program itself.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from types import CellType, FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any, Final
+
+from . import rebuild
+from .functions import is_package, plain_annotations, submodules
+from .mirror import Mirror, find_home
+from .pickling import WirePickler
+from .where import is_importable, is_sent_by_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .codec import Codec
+    from .functions import CodeFacts
+    from .mirror import Root
+
+_modules = sys.modules
+
+
+class CallPickler(WirePickler):
+    """Pickles the arguments of a call, and its function if there is no shorter form."""
+
+    def __init__(self, codec: Codec) -> None:
+        super().__init__()
+        self.codec = codec
+        self.needs: dict[Root, None] = {}
+        self.outside: object = None
+        """The function that is called, if a short form stands for it."""
+        self.is_inside = False
+        """Whether the pickle came across this function or one of its cells all the same."""
+
+    def function_by_value(self, function: FunctionType) -> tuple[Any, ...]:
+        """Look whether it is the function that is called."""
+        if function is self.outside:
+            self.is_inside = True
+        return super().function_by_value(function)
+
+    def _cell(self, cell: CellType) -> Any:
+        if not self.is_inside and type(self.outside) is FunctionType:
+            self.is_inside = any(cell is own for own in self.outside.__closure__ or ())
+        return super()._cell(cell)
+
+    def named_here(self, obj: Any, module: str, qualname: str) -> Any:
+        """By name, after the top-level name has been defined."""
+        if is_sent_by_value(module):
+            return None
+        mirror = self.codec.mirror_of_module(module, _modules[module])
+        self.needs[mirror, qualname.partition(".")[0]] = None
+        return qualname
+
+    def code(self, function: FunctionType, facts: CodeFacts) -> tuple[Callable[..., object], tuple[Any, ...]]:
+        """Name the slot of the code."""
+        slot = self.codec.slot(function)
+        self.needs[slot] = None
+        return rebuild.slot_function, (slot.definition.key,)
+
+    def special(self, obj: Any, kind: type) -> Any:
+        """Refuse a pool; give a context variable its twin."""
+        if kind_name(kind) == ("_contextvars", "ContextVar"):
+            return self.codec.context_variable(obj)
+        if _is_executor(obj):
+            raise TypeError(_pool_as_argument(kind))
+        return None
+
+    def text_global(self, obj: Any, name: str) -> Any:
+        """By name, after the name has been defined."""
+        module = pickle.whichmodule(obj, name)  # type: ignore[attr-defined]  # what pickle itself is about to do
+        home = _modules.get(module)
+        if home is not None and not is_importable(module, home):
+            return self.named_here(obj, module, name) or name
+        return name
+
+    def module_replica(self, module: ModuleType) -> Any:
+        """All names of the module: which of them will be used cannot be known."""
+        name = module.__name__
+        if is_sent_by_value(name):
+            return rebuild.imported, (name,)
+        mirror = self.codec.mirror_of_module(name, module)
+        for each in list(module.__dict__):
+            if not (each.startswith("__") and each.endswith("__")):
+                self.needs[mirror, each] = None
+        return rebuild.module_replica, (name,)
+
+
+class DefinitionPickler(CallPickler):
+    """Pickles a part of a definition: self-contained, save for names."""
+
+    def __init__(self, codec: Codec, owner: tuple[Mirror, str], root: object) -> None:
+        super().__init__(codec)
+        self._owner = owner
+        self._root = root
+        self.identities: dict[str, None] = {}
+        self.absent: dict[str, None] = {}
+        self.n_modules = 0
+
+    def named_here(self, obj: Any, module: str, qualname: str) -> Any:
+        """By name, except what this definition is there to make."""
+        mirror, top = self._owner
+        if module == mirror.module and qualname.partition(".")[0] == top:
+            if obj is self._root:
+                return None
+            is_made_already = qualname == top or isinstance(obj, type)
+            if (
+                is_made_already
+                and mirror.globals is _modules[module].__dict__
+                and not is_sent_by_value(module)
+            ):
+                return qualname
+            return None
+        reduced = super().named_here(obj, module, qualname)
+        if (
+            reduced is not None and type(obj) is not FunctionType
+        ):  # a worker keeps a function and changes its code
+            self.identities[self.codec.identity_of(obj)] = None
+        return reduced
+
+    def code(self, function: FunctionType, facts: CodeFacts) -> tuple[Callable[..., object], tuple[Any, ...]]:
+        """Send the code along."""
+        where = self.codec.space_of(function)
+        if isinstance(where, Mirror):
+            needs, absent = where.names_of(facts)
+            self.needs.update(dict.fromkeys(needs))
+            if where is self._owner[0]:
+                self.absent.update(dict.fromkeys(absent))
+            place: Any = where.space
+        else:
+            place = where
+        space = function.__globals__
+        values = [space[name] for name in facts.names if name in space]
+        if any(map(is_package, values)):
+            self.n_modules = self.n_modules or len(_modules)
+        imports = submodules(facts, values)
+        return rebuild.inline_function, (facts.data, place, plain_annotations(function), imports)
+
+    def special(self, obj: Any, kind: type) -> Any:
+        """Replace what belongs to a process: fresh locks, a stand-in for the pool."""
+        if is_parents_own(obj):
+            return rebuild.StandIn, (f"the {kind.__name__} of the main program",)
+        name = kind_name(kind)
+        make = FRESH_KINDS.get(name)
+        if make is not None:
+            home = find_home(obj)
+            return (rebuild.attribute, home) if home is not None else make(obj)
+        if name in _NEVER_COPIED:
+            raise TypeError(f"cannot pickle {kind.__name__!r} object")
+        return super().special(obj, kind)
+
+    def text_global(self, obj: Any, name: str) -> Any:
+        """By value if it is the very thing that is being defined."""
+        if obj is self._root:
+            kind = type(obj)
+            if kind.__module__ == "typing":
+                return _typing_reduce(obj, kind)
+            import copyreg
+
+            return copyreg.__newobj__, (kind,), obj.__getstate__()  # type: ignore[attr-defined]  # what __reduce_ex__ does
+        return super().text_global(obj, name)
+
+
+def kind_name(kind: type) -> tuple[str, str]:
+    return kind.__module__, kind.__qualname__
+
+
+def _is_executor(obj: object) -> bool:
+    futures = _modules.get("concurrent.futures._base")
+    return futures is not None and isinstance(obj, futures.Executor)
+
+
+def is_parents_own(obj: object) -> bool:
+    """Say whether an object is a pool or an event loop, of which a worker gets a stand-in."""
+    if _is_executor(obj):
+        return True
+    events = _modules.get("asyncio.events")
+    return events is not None and isinstance(obj, events.AbstractEventLoop)
+
+
+def _pool_as_argument(kind: type) -> str:
+    return (
+        f"a task cannot use the pool it runs in: a {kind.__name__} cannot be sent to a worker. "
+        "Make a pool inside the task, or return what is to be done next"
+    )
+
+
+def _typing_reduce(obj: Any, kind: type) -> Any:
+    """Reduce a type variable, new type or type alias by value."""
+    keywords: dict[str, Any] = {}
+    arguments: tuple[Any, ...] = (obj.__name__,)
+    if kind.__name__ == "NewType":
+        arguments = (obj.__name__, obj.__supertype__)
+    elif kind.__name__ == "TypeAliasType":
+        arguments = (obj.__name__, obj.__value__)
+        keywords["type_params"] = obj.__type_params__
+    elif kind.__name__ in ("TypeVar", "ParamSpec"):
+        arguments = (obj.__name__, *getattr(obj, "__constraints__", ()))
+        for name in ("bound", "covariant", "contravariant", "infer_variance"):
+            value = getattr(obj, f"__{name}__", None)
+            if value:
+                keywords[name] = value
+    has_default = getattr(obj, "has_default", None)
+    if has_default is not None and has_default():
+        keywords["default"] = obj.__default__
+    return rebuild.typing_object, (kind.__name__, arguments, keywords, obj.__module__)
+
+
+def _reduce_lock(obj: object) -> tuple[object, ...]:
+    return rebuild.fresh, ("Lock", ())
+
+
+def _reduce_rlock(obj: object) -> tuple[object, ...]:
+    return rebuild.fresh, ("RLock", ())
+
+
+def _reduce_condition(obj: Any) -> tuple[object, ...]:
+    return rebuild.fresh, ("Condition", (obj._lock,))  # the lock may be shared with another one
+
+
+def _reduce_event(obj: Any) -> tuple[object, ...]:
+    return rebuild.event, (obj.is_set(),)
+
+
+def _reduce_semaphore(obj: Any) -> tuple[object, ...]:
+    return rebuild.fresh, (type(obj).__name__, (getattr(obj, "_initial_value", obj._value),))
+
+
+def _reduce_barrier(obj: Any) -> tuple[object, ...]:
+    return rebuild.fresh, ("Barrier", (obj.parties,))
+
+
+def _reduce_local(obj: object) -> tuple[object, ...]:
+    return type(obj), ()
+
+
+FRESH_KINDS: Final[dict[tuple[str, str], Callable[[Any], Any]]] = {
+    ("_thread", "lock"): _reduce_lock,
+    ("_thread", "RLock"): _reduce_rlock,
+    ("threading", "_RLock"): _reduce_rlock,
+    ("threading", "Condition"): _reduce_condition,
+    ("threading", "Event"): _reduce_event,
+    ("threading", "Semaphore"): _reduce_semaphore,
+    ("threading", "BoundedSemaphore"): _reduce_semaphore,
+    ("threading", "Barrier"): _reduce_barrier,
+    ("_thread", "_local"): _reduce_local,
+}
+"""What belongs to one process: a worker gets a new one, as if it had run the program itself."""
+
+_NEVER_COPIED: Final = frozenset(
+    {
+        ("socket", "socket"), ("multiprocessing.connection", "Connection"),
+        ("multiprocessing.connection", "PipeConnection"),
+    }
+)  # fmt: skip
+"""What multiprocessing could send as an argument, and what would be a new copy at each call as a global."""
