@@ -27,6 +27,9 @@ HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
 FULL_TESTS = [HERE]
 
 
+PYTEST = ["python", "-m", "pytest", "-p", "tests.guard"]
+
+
 def find_pythons() -> list[str]:
     """List the supported Pythons of this machine, the one that runs nox always among them.
 
@@ -123,7 +126,7 @@ def tests(session: nox.Session) -> None:
     install(session, "tests")
     leave_sources(session)
     skipped = "not stress" if session.python in FULL_TESTS else "not stress and not slow"
-    session.run("pytest", "-n", "auto", "--dist", "worksteal", "-m", skipped, *session.posargs)
+    session.run(*PYTEST, "-n", "auto", "--dist", "worksteal", "-m", skipped, *session.posargs)
 
 
 @nox.session
@@ -133,7 +136,7 @@ def minimal(session: nox.Session) -> None:
     oldest = [one.replace(">=", "==") for one in PYPROJECT["project"]["dependencies"]]
     session.install(*oldest)
     leave_sources(session)
-    session.run("pytest", "-n", "auto", "-m", "not stress and not slow", *session.posargs)
+    session.run(*PYTEST, "-n", "auto", "-m", "not stress and not slow", *session.posargs)
 
 
 @nox.session
@@ -141,8 +144,11 @@ def stress(session: nox.Session) -> None:
     """Races and torture, many times. Takes long; not part of CI."""
     install(session, "tests")
     leave_sources(session)
-    session.run(
-        "pytest", "-m", "stress", "--timeout=3600", "-o", "faulthandler_timeout=3700", *session.posargs
+    modules = [path.stem for path in sorted(Path("tests/stress").glob("[a-z]*.py"))]
+    run_each(
+        session,
+        [*PYTEST, "-m", "stress", "--timeout=3600", "-o", "faulthandler_timeout=3700", *session.posargs],
+        *(["python", "-m", f"tests.stress.{module}"] for module in modules),
     )
 
 
@@ -159,7 +165,7 @@ def clients(session: nox.Session) -> None:
     """Third-party users of an executor on our class."""
     install(session, "clients")
     leave_sources(session)
-    session.run("pytest", "-n", "auto", "tests/clients", *session.posargs)
+    session.run(*PYTEST, "-n", "auto", "tests/clients", *session.posargs)
 
 
 @nox.session
@@ -214,6 +220,6 @@ def coverage(session: nox.Session) -> None:
     """Coverage of the test-suite, children included."""
     install(session, "coverage")
     leave_sources(session)
-    session.run("coverage", "run", "-m", "pytest", "-m", "not stress", *session.posargs)
+    session.run("coverage", "run", *PYTEST[1:], "-m", "not stress", *session.posargs)
     session.run("coverage", "combine")
     session.run("coverage", "report")
