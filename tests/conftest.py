@@ -8,11 +8,14 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker
 from typing import Any
 
+import psutil
 import pytest
 
 from ezflow import ProcessPoolExecutor
+from ezflow._engine import template
 
 START_METHODS = [
     name for name in ("fork", "forkserver", "spawn") if name in multiprocessing.get_all_start_methods()
@@ -58,29 +61,40 @@ def pool(make_pool: Callable[..., ProcessPoolExecutor]) -> ProcessPoolExecutor:
     return make_pool(2)
 
 
-def _descriptors() -> dict[int, str]:
-    """Give this process's open descriptors and what they are."""
-    found: dict[int, str] = {}
+def _helpers() -> tuple[set[int], set[int]]:
+    """Give pids and descriptors of the two helpers that are started once and live as long as this process."""
+    pids: set[int | None] = set()
+    fds: set[int | None] = set()
+    tracker = resource_tracker._resource_tracker
+    pids.add(tracker._pid)
+    fds.add(tracker._fd)
+    shared = template._shared
+    if shared is not None:
+        pids.add(shared.pid)
+        fds.add(shared._requests.fileno())
+        popen = shared._popen
+        fds.update(end.fd for end in (popen.lifeline, popen.status, popen.pidfd) if end is not None)
+    return {pid for pid in pids if pid is not None}, {fd for fd in fds if fd is not None}
+
+
+def _descriptors() -> set[tuple[int, str]]:
+    """Give this process's open descriptors and what they are, without those of helpers."""
+    _, helpers = _helpers()
+    found = set()
     for name in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else ():
         try:
-            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+            what = os.readlink(f"/proc/self/fd/{name}")
         except OSError:
-            pass
+            continue  # the one that lists
+        if int(name) not in helpers and not what.startswith("/dev/"):
+            found.add((int(name), what))
     return found
 
 
 def _children() -> set[int]:
-    """Give the processes that descend from this one, except the helpers that live as long as it does."""
-    psutil = pytest.importorskip("psutil")
-    lasting = ("resource_tracker", "forkserver", "ezflow-template", "_engine.template")
-    found = set()
-    for child in psutil.Process().children(recursive=True):
-        try:
-            if child.status() == "zombie" or not any(word in " ".join(child.cmdline()) for word in lasting):
-                found.add(child.pid)
-        except psutil.Error:
-            pass
-    return found
+    """Give the processes that descend from this one, dead ones that nobody reaped included, without helpers."""
+    helpers, _ = _helpers()
+    return {child.pid for child in psutil.Process().children(recursive=True)} - helpers
 
 
 def _segments() -> set[str]:
@@ -111,22 +125,10 @@ def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
             "children": sorted(_children() - children),
             # other workers of a test run share /dev/shm, so only what is ours by name counts
             "segments": sorted(s for s in _segments() - segments if str(os.getpid()) in s),
-            "descriptors": [
-                f"{fd}: {what}"
-                for fd, what in _descriptors().items()
-                if fd not in descriptors and not _is_lasting(what)
-            ],
+            "descriptors": [f"{fd}: {what}" for fd, what in _descriptors() - descriptors],
         }
         if not any(left.values()):
             return
         if time.monotonic() > end:
             pytest.fail(f"left behind: { {k: v for k, v in left.items() if v} }")
         time.sleep(0.02)
-
-
-_lasting: set[str] = set()
-
-
-def _is_lasting(what: str) -> bool:
-    """Tell whether a descriptor belongs to a helper that is started once and lives on."""
-    return what in _lasting or what.startswith("/dev/") or what.endswith("/fd")

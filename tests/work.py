@@ -251,3 +251,304 @@ def allocate(n: int) -> int:
     """Hold n bytes for ever."""
     state["held"] = b"x" * n
     return os.getpid()
+
+
+def pass_gate(arrived: str, gate: str) -> int:
+    """Leave a trace of this very call, wait for the gate, give the worker's process id."""
+    Path(arrived, f"{os.getpid()}-{time.monotonic_ns()}").touch()
+    wait_for_file(gate)
+    return os.getpid()
+
+
+def append(path: str, line: object) -> None:
+    """Add a line to a file; short lines of several processes do not mix."""
+    fd = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+    try:
+        os.write(fd, f"{line}\n".encode())
+    finally:
+        os.close(fd)
+
+
+def append_and_give(path: str, x: Any) -> Any:
+    """Leave a trace of each run."""
+    append(path, x)
+    return x
+
+
+def then(fn: Any, args: tuple[Any, ...], arrived: str, gate: str) -> Any:
+    """Wait for a gate, then call a function."""
+    pass_gate(arrived, gate)
+    return fn(*args)
+
+
+def first_time_only(path: str, fn: Any, *args: Any) -> bool:
+    """Call a function, but only the first time that anybody asks; say whether it was."""
+    try:
+        mark(path)
+    except FileExistsError:
+        return False
+    fn(*args)
+    return True
+
+
+# ---- ways for a call to go wrong
+
+
+def raise_value_error(text: str = "boom") -> NoReturn:
+    """Raise an ordinary error."""
+    raise ValueError(text)
+
+
+def segfault() -> None:
+    """Crash in C."""
+    import ctypes
+
+    ctypes.string_at(0)
+
+
+def stop_self() -> None:
+    """Stop this process, as a debugger or Ctrl-Z does; nothing in it runs any more."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def spin() -> None:
+    """Loop in Python for ever."""
+    while True:
+        pass
+
+
+def spin_in_c() -> int:
+    """Loop in C for ages; the interpreter lock is held and no signal handler runs."""
+    return sum(range(10**12))
+
+
+def start_tree(path: str, depth: int = 4) -> int:
+    """Start 2**depth - 1 processes that never end; every process writes its id."""
+    root = os.getpid()
+    for _ in range(depth):
+        os.fork()
+    append(path, os.getpid())
+    if os.getpid() != root:
+        time.sleep(300)
+        os._exit(0)
+    while Path(path).read_text().count("\n") < 2**depth:
+        time.sleep(0.002)
+    return root
+
+
+def start_tree_and(path: str, fn: Any, *args: Any) -> Any:
+    """Start processes that never end, then call a function."""
+    start_tree(path)
+    return fn(*args)
+
+
+def exhaust_descriptors() -> int:
+    """Leave no free descriptor in this process; give how many were taken."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 128), hard))
+    taken = []
+    while True:
+        try:
+            taken.append(os.open(os.devnull, os.O_RDONLY))
+        except OSError:
+            state["taken"] = taken
+            return len(taken)
+
+
+def fork_into_the_loop() -> str:
+    """Fork, and let the child return as well."""
+    os.fork()
+    return "forked"
+
+
+class PickleBomb:
+    """Runs a function when it is pickled; arrives as None."""
+
+    def __init__(self, fn: Any, *args: Any) -> None:
+        self.fn, self.args = fn, args
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self.fn(*self.args)
+        return nothing, ()
+
+
+def nothing(*_: object) -> None:
+    """Do nothing."""
+
+
+def pickle_bomb(fn: Any, *args: Any) -> PickleBomb:
+    """Make, here, what runs a function when it is pickled."""
+    return PickleBomb(fn, *args)
+
+
+class ErrorBomb(ValueError):
+    """An exception that runs a function when it is pickled."""
+
+    def __init__(self, fn: Any, *args: Any) -> None:
+        super().__init__("tick")
+        self.fn, self.fn_args = fn, args
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self.fn(*self.fn_args)
+        return ValueError, ("tick",)
+
+
+class ErrorPoison(ValueError):
+    """An exception that runs a function when it is unpickled."""
+
+    def __init__(self, fn: Any, *args: Any) -> None:
+        super().__init__("tick")
+        self.fn, self.fn_args = fn, args
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.fn, self.fn_args
+
+
+def raise_error_bomb(fn: Any, *args: Any) -> NoReturn:
+    """Raise an exception that runs a function when it is pickled."""
+    raise ErrorBomb(fn, *args)
+
+
+def raise_error_poison(fn: Any, *args: Any) -> NoReturn:
+    """Raise an exception that runs a function when it is unpickled."""
+    raise ErrorPoison(fn, *args)
+
+
+def raise_big(n: int) -> NoReturn:
+    """Raise an exception that holds n bytes."""
+    raise ValueError(b"x" * n)
+
+
+def answer_partly(nbytes: int, fn: Any, *args: Any) -> bytes:
+    """Make this worker call a function after `nbytes` of its next answer, a long one, have been written."""
+    from ezflow._engine import worker
+    from ezflow._wire.messages import HEADER
+
+    def send(self: Any, call: int, kind: int, flags: int, payload: bytes) -> None:
+        data = HEADER.pack(len(payload), call, kind, flags) + payload
+        self._sock.sendall(data[:nbytes])
+        fn(*args)
+        self._sock.sendall(data[nbytes:])
+
+    worker._Loop._send = send  # type: ignore[method-assign]  # in this process only, which is to end
+    return b"x" * (1 << 22)
+
+
+def act_after_next_claim(fn: Any, *args: Any) -> int:
+    """Make this worker call a function between the next claim and the start of the claimed call."""
+    from ezflow._engine import worker
+
+    claim = worker.Intake._claim
+
+    def claim_and_act(self: Any) -> int:
+        number = claim(self)
+        if number:
+            worker.Intake._claim = claim  # type: ignore[method-assign]
+            fn(*args)
+        return number
+
+    worker.Intake._claim = claim_and_act  # type: ignore[method-assign]
+    return os.getpid()
+
+
+def append_then(path: str, fn: Any, *args: Any) -> Any:
+    """Leave a trace of each run, then call a function."""
+    append(path, os.getpid())
+    return fn(*args)
+
+
+def signal_self(signum: int) -> str:
+    """Send a signal to this process and go on."""
+    os.kill(os.getpid(), signum)
+    return "went on"
+
+
+class Act:
+    """An item of a `map` that is to be called."""
+
+    def __init__(self, fn: Any, *args: Any) -> None:
+        self.fn, self.args = fn, args
+
+
+def call_or_give(item: Any) -> Any:
+    """Call an `Act`, give anything else back."""
+    return item.fn(*item.args) if isinstance(item, Act) else item
+
+
+def append_length(path: str, data: bytes) -> int:
+    """Leave a trace, give the length."""
+    append(path, os.getpid())
+    return len(data)
+
+
+def recall_length(key: str) -> int:
+    """Give the length of a value that this process keeps."""
+    return len(state[key])
+
+
+def refuse_to_end() -> None:
+    """Let no interrupt and no SIGTERM end this."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    while True:
+        try:
+            time.sleep(0.05)
+        except BaseException:
+            pass
+
+
+class Garbage:
+    """Calls a function when it is collected."""
+
+    def __init__(self, fn: Any, *args: Any) -> None:
+        self.me = self
+        self.fn, self.args = fn, args
+
+    def __del__(self) -> None:
+        self.fn(*self.args)
+
+
+def keep_garbage(fn: Any, *args: Any) -> int:
+    """Keep an object that acts when it is dropped."""
+    state["garbage"] = Garbage(fn, *args)
+    state["garbage"].me = None
+    return os.getpid()
+
+
+def drop_garbage() -> None:
+    """Drop it."""
+    del state["garbage"]
+
+
+def leave_slow_garbage(path: str) -> int:
+    """Leave garbage whose end takes a while."""
+    import gc
+
+    Garbage(finish_slowly, path)
+    gc.collect()
+    return os.getpid()
+
+
+def finish_slowly(path: str) -> None:
+    """Take a while, leave a trace."""
+    time.sleep(0.2)
+    Path(path).touch()
+
+
+def finish_when_interrupted(started: str, gate: str, finished: str) -> None:
+    """Take one's time to clean up after an interrupt."""
+    Path(started).write_text(str(os.getpid()))
+    try:
+        time.sleep(300)
+    finally:
+        wait_for_file(gate)
+        Path(finished).touch()
+
+
+def add_up(n: int) -> int:
+    """Be busy for a while in Python."""
+    total = 0
+    for i in range(n):
+        total += i
+    return total
