@@ -55,7 +55,7 @@ def run_job(job: Job, options: argparse.Namespace, overlay: list[str]) -> Job:
             command = [sys.executable, "-m", "tests.conformance.child", "--module", job.module]
             command += ["--method", job.method, "--class", options.cls, "--results", str(results)]
             command += ["--limit", str(options.limit), "--pattern", options.k]
-            command += [f"--done={name}" for name in job.outcomes]
+            command += [f"--done={name}" for name in job.outcomes] + ["--borrowed"] * bool(overlay)
             path = os.pathsep.join([*overlay, str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
             with log.open("wb") as output:
                 process = subprocess.Popen(
