@@ -12,7 +12,6 @@ from fnmatch import fnmatchcase
 
 from tests.conformance.suite import CLASSES, METHODS
 
-
 HANG_LIMIT = 8.0
 
 
