@@ -26,7 +26,7 @@ from typing import Any
 
 from . import descriptors, template
 from .descriptors import Descriptor
-from .popen import EXIT_CODE_SECONDS
+from .popen import EXIT_CODE_SECONDS, Popen
 from .process import ForkProcess, ForkServerProcess, SpawnProcess, WorkerEnds, WorkerProcess
 
 __all__ = ["Child", "Starter", "WorkerEnds"]
@@ -109,15 +109,20 @@ class Starter:
         if os.getpid() != self._pid:
             raise RuntimeError("a forked child cannot start workers for its parent's pool")
         descriptors.require(_DESCRIPTORS_PER_START)
+        with descriptors.StandardNumbersTaken():
+            return self._start_by_method()
+
+    def _start_by_method(self) -> Child:
         if self.method == "spawn":
             return self._start(SpawnProcess, None)
         if self.method == "fork":
             self.prepare()
             return self._start(ForkProcess, self._template)
+        shared = template.shared_template(self._preload)
         try:
-            return self._start(ForkServerProcess, template.shared_template(self._preload))
-        except template.TemplateGoneError:  # killed between the look and the request: once more
-            return self._start(ForkServerProcess, template.shared_template(self._preload))
+            return self._start(ForkServerProcess, shared)
+        except (template.TemplateGoneError, TimeoutError):  # it was killed or stopped a moment ago: once more
+            return self._start(ForkServerProcess, template.shared_template(self._preload, gone=shared))
 
     def close(self) -> None:
         """End the template of a fork pool; living workers go on, their exit codes become unknown.  Idempotent."""
@@ -128,16 +133,16 @@ class Starter:
 
     def _start(self, kind: type[WorkerProcess], source: template.Template | None) -> Child:
         ends = _ParentEnds()
+        worker: WorkerProcess | None = None
         try:
-            fds = ends.open()
-            worker = kind(self._main, self._pack, fds, self._environ_defaults, source)
+            worker = kind(self._main, self._pack, ends.open(), self._environ_defaults, source)
             worker.start()
+            return Child(worker, ends)
         except BaseException:
-            ends.close()
+            _drop(worker, ends)
             raise
         finally:
             ends.close_workers_side()
-        return Child(worker, ends)
 
 
 class Child:
@@ -172,8 +177,8 @@ class Child:
         self.control_write: int = ends.control_write.fd
         self.pidfd: int | None = None if self._popen.pidfd is None else self._popen.pidfd.fd
         self.sentinel: int = self._popen.sentinel
-        # multiprocessing joins its children at exit, and would wait for a worker nobody ended.
-        self._at_exit = util.Finalize(self, _kill_at_exit, (self._popen,), exitpriority=100)
+        # For a child nobody has closed: at exit, where multiprocessing would wait for it to end, and when it is lost.
+        self._safety = util.Finalize(self, _drop, (process, ends), exitpriority=100)
 
     def __repr__(self) -> str:
         return f"<Child pid {self.pid}, {type(self.process).__name__}>"
@@ -209,7 +214,7 @@ class Child:
         if self._is_closed:
             return
         self._is_closed = True
-        self._at_exit.cancel()
+        self._safety.cancel()
         if not self._popen.is_dead():
             self.kill()
             self._popen.wait(EXIT_CODE_SECONDS)
@@ -266,8 +271,13 @@ def _close(ends: list[Descriptor | socket.socket]) -> None:
             end.close()
 
 
-def _kill_at_exit(popen: Any) -> None:
-    popen.send_signal_to_group(SIGKILL)
+def _drop(worker: WorkerProcess | None, ends: _ParentEnds) -> None:
+    """Kill a worker that nobody will look after and close everything, without waiting."""
+    popen: Popen | None = None if worker is None else worker._popen
+    if popen is not None:
+        popen.send_signal_to_group(SIGKILL)
+        popen.close()  # multiprocessing's next look at its children reaps it
+    ends.close()
 
 
 def _default_method() -> str:

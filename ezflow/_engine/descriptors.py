@@ -161,6 +161,31 @@ def require(n: int) -> None:
                 os.close(fd)
 
 
+class StandardNumbersTaken:
+    """Holds the numbers below 3 that are free, so that nothing opened meanwhile gets them.
+
+    `_posixsubprocess.fork_exec` refuses to work with them, and a program that has closed its standard streams
+    would hand them out.
+    """
+
+    def __enter__(self) -> StandardNumbersTaken:
+        self._held: list[int] = []
+        while True:
+            fd = os.open(os.devnull, os.O_RDWR)
+            if fd >= _FIRST:
+                os.close(fd)
+                return self
+            self._held.append(fd)
+
+    def keep(self) -> None:
+        """Leave them open for good."""
+        self._held.clear()
+
+    def __exit__(self, *_: object) -> None:
+        for fd in self._held:
+            os.close(fd)
+
+
 def raise_above_stdio(fd: int) -> int:
     """Return `fd`, moved above 2 when a program with closed standard streams was given a low number."""
     if fd >= _FIRST:

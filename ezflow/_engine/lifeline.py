@@ -20,22 +20,30 @@ if sys.platform != "win32":
     import fcntl
 
 
-def arm(fd: int, *, thread: bool = True) -> None:
+def arm(fd: int) -> None:
     """Kill this process and its group when the other end of the pipe `fd` is closed.
 
     Call it after `setsid`: the group at this moment is the one that is killed.  Nothing may be written to the pipe
-    any more.  `thread=False` leaves out the watching thread where the kernel cannot do it.
+    any more.
     """
-    if not _arm_kernel(fd) and thread:
+    if not _arm_kernel(fd, -os.getpgrp()):
         threading.Thread(target=_watch, args=(fd,), name="ezflow-lifeline", daemon=True).start()
 
 
-def _arm_kernel(fd: int) -> bool:
-    """Ask the kernel to kill the group; False where it cannot."""
+def arm_alone(fd: int) -> None:
+    """Kill this process only, and only where the kernel can do it: for a process that forks, so must have no threads.
+
+    Its newborn children, who are still in its group, watch pipes of their own.
+    """
+    _arm_kernel(fd, os.getpid())
+
+
+def _arm_kernel(fd: int, owner: int) -> bool:
+    """Ask the kernel to kill a process, or with a negative number a group; False where it cannot."""
     if sys.platform != "linux":
         return False
     try:
-        fcntl.fcntl(fd, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(fd, fcntl.F_SETOWN, owner)
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGKILL)
         fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
     except OSError:  # sandboxes such as gVisor
@@ -44,7 +52,7 @@ def _arm_kernel(fd: int) -> bool:
     poller = select.poll()
     poller.register(fd, 0)
     if poller.poll(0):
-        _end()
+        _end(owner)
     return True
 
 
@@ -52,14 +60,14 @@ def _watch(fd: int) -> None:
     while True:
         try:
             if os.read(fd, 1) == b"":
-                _end()
+                _end(-os.getpgrp())
         except OSError:
             return  # closed by the user's code; nothing is left to watch
 
 
-def _end() -> None:
-    """Kill the group, this process included."""
+def _end(owner: int) -> None:
+    """Do what the kernel would have done."""
     try:
-        os.killpg(os.getpgrp(), signal.SIGKILL)
+        os.kill(owner, signal.SIGKILL)
     finally:
         os._exit(255)

@@ -70,10 +70,10 @@ class Popen(_PopenBase):  # type: ignore[misc]  # standard library, but without 
         self._lock = threading.RLock()
         try:
             self._launch(process_obj)
+            self.finalizer = util.Finalize(self, _close_all, (self.lifeline, self.status, self.pidfd))
         except BaseException:
             self._abandon()
             raise
-        self.finalizer = util.Finalize(self, _close_all, (self.lifeline, self.status, self.pidfd))
 
     @property
     def sentinel(self) -> int:
@@ -245,8 +245,12 @@ class SpawnPopen(Popen):
             self._fds.append(data_r.fd)
             payload = self._pickle(process_obj)
             command = spawn.get_command_line(tracker_fd=tracker, pipe_handle=data_r.fd)
-            if self.mark and not getattr(sys, "frozen", False):
-                command.append(self.mark)  # to be seen in `ps`; nothing reads it
+            if not getattr(sys, "frozen", False):
+                # Without -P a file in the working directory could stand in for a module that the bootstrap imports,
+                # before the parent's sys.path arrives; and 3.13.0 imports nothing in a directory that was deleted.
+                command.insert(1, "-P")
+                if self.mark:
+                    command.append(self.mark)  # to be seen in `ps`; nothing reads it
             with _sigint_blocked():
                 self.pid = _util.spawnv_passfds(spawn.get_executable(), command, set(self._fds))
         finally:
@@ -367,6 +371,12 @@ class TemplatePopen(Popen):
             poller = select.poll()
             poller.register(self.status.fd, select.POLLIN)
             poller.poll(int(seconds * 1000) + 1)
+
+    def close(self) -> None:
+        super().close()
+        with self._lock:
+            if self.returncode is None:  # who has hung up will not be told any more
+                self.returncode, self.is_known = UNKNOWN_EXIT, False
 
     def _abandon(self) -> None:
         if self.pid > 0:

@@ -43,11 +43,18 @@ class WorkerEnds:
         self.lifeline = lifeline
 
 
+def own_sentinel() -> int:
+    """Return the descriptor that becomes readable when the parent of this process ends, moved above 2."""
+    parent = _process.parent_process()
+    parent._sentinel = descriptors.raise_above_stdio(parent._sentinel)
+    return int(parent._sentinel)
+
+
 class Process(_BaseProcess):  # type: ignore[misc]  # standard library, but without stubs
     """A child of this engine: like a `multiprocessing.Process`, and started without touching other children."""
 
     _Popen: ClassVar[type[Popen]]
-    _popen: Popen
+    _popen: Popen  # None before the start, says the standard library
     shares_tracker = True  # take part in the parent's resource tracker
 
     def __init__(self) -> None:
@@ -90,12 +97,8 @@ class WorkerProcess(Process):
 
     def start(self) -> None:
         super().start()
-        del (
-            self._main,
-            self._pack,
-            self.template,
-            self._fds,
-        )  # as the standard does: no cycles through arguments
+        # as the standard does: no reference cycles through arguments
+        del self._main, self._pack, self.template, self._fds
         _process._children.add(self)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -114,8 +117,8 @@ class WorkerProcess(Process):
 
     def run(self) -> None:
         """Become a worker, then run its main function (in the worker)."""
+        watched = own_sentinel()  # before the numbers below 3 are filled
         surroundings.isolate()
-        watched: int = _process.parent_process()._sentinel
         lifeline.arm(watched)
         if self._tracker is not None:
             resource_tracker_state._fd = self._tracker.detach()
@@ -128,7 +131,10 @@ class WorkerProcess(Process):
         ends = WorkerEnds(sock, fds[1], fds[2], watched)
         self._surroundings.apply()
         packed, self._packed = self._packed, b""
-        self._main(ends, packed, inherited)
+        try:
+            self._main(ends, packed, inherited)
+        finally:
+            sock.close()  # not left to the interpreter's end, which would warn under -W error
 
 
 class SpawnProcess(WorkerProcess):

@@ -38,7 +38,7 @@ from . import descriptors, lifeline, surroundings
 from . import process as engine_process
 from .descriptors import Descriptor
 from .popen import START_LIMIT_SECONDS, STATUS, SpawnPopen, received_fds
-from .process import Process, resource_tracker_state
+from .process import Process, own_sentinel, resource_tracker_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -211,9 +211,9 @@ class _TemplateProcess(Process):
 
     def run(self) -> None:
         """Import what workers need, then serve (in the template)."""
+        watched = own_sentinel()
         fd = descriptors.raise_above_stdio(self._requests.detach())
         os.set_inheritable(fd, False)
-        watched: int = _process.parent_process()._sentinel
         for name in self._preload:
             try:
                 __import__(name)
@@ -263,14 +263,14 @@ _shared: Template | None = None
 _shared_lock = threading.Lock()
 
 
-def shared_template(preload: Sequence[str]) -> Template:
-    """Return the fork server of this process; start it when there is none or it was killed.
+def shared_template(preload: Sequence[str], gone: Template | None = None) -> Template:
+    """Return the fork server of this process; start it when there is none, or it was killed, or it is `gone`.
 
     It lives until this process ends, so that the next pool starts warm.
     """
     global _shared
     with _shared_lock:
-        if _shared is not None and not _shared.is_alive():
+        if _shared is not None and (_shared is gone or not _shared.is_alive()):
             _shared.close()
             _shared = None
         if _shared is None:
@@ -304,8 +304,10 @@ if hasattr(os, "register_at_fork"):
 def serve(requests: socket.socket, lifeline_r: int, *, gc_enabled: bool) -> None:
     """Fork a worker per request and report the end of each, until the parent's end of the socket is closed."""
     surroundings.isolate()
+    with descriptors.StandardNumbersTaken() as taken:
+        taken.keep()  # otherwise a worker's pipe may get the number that a print goes to
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    lifeline.arm(lifeline_r, thread=False)  # a thread here would be a threaded process that forks
+    lifeline.arm_alone(lifeline_r)
     wake_r, wake_w = os.pipe()
     os.set_blocking(wake_r, False)
     os.set_blocking(wake_w, False)
