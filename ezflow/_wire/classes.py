@@ -152,13 +152,22 @@ def _enum_parts(cls: Any, token: str) -> ClassParts:
         for name, value in _attributes(cls, NOT_STATE | MADE_BY_ENUM).items()
         if name not in members
     }
+    boundary = getattr(cls, "_boundary_", None)  # flags have one
     extra = {
         name: {key: value for key, value in member.__dict__.items() if key not in MEMBER_ATTRIBUTES_OF_ENUM}
         for name, member in cls.__members__.items()
     }
     return ClassParts(
         rebuild.make_enum,
-        (cls.__bases__, cls.__name__, cls.__qualname__, members, cls.__module__, token),
+        (
+            cls.__bases__,
+            cls.__name__,
+            cls.__qualname__,
+            members,
+            cls.__module__,
+            token,
+            {"boundary": boundary} if boundary is not None else {},
+        ),
         attributes,
         (),
         {name: values for name, values in extra.items() if values},
@@ -167,7 +176,7 @@ def _enum_parts(cls: Any, token: str) -> ClassParts:
 
 def _is_namedtuple(cls: type) -> bool:
     own = cls.__dict__
-    return cls.__bases__ == (tuple,) and "_field_defaults" in own and "_make" in own and "_fields" in own
+    return tuple in cls.__bases__ and "_field_defaults" in own and "_make" in own and "_fields" in own
 
 
 def _namedtuple_parts(cls: Any, token: str) -> ClassParts:
@@ -186,6 +195,7 @@ def _namedtuple_parts(cls: Any, token: str) -> ClassParts:
             cls.__name__,
             fields,
             tuple(defaults[name] for name in fields if name in defaults),
+            cls.__bases__,
             {"__module__": cls.__module__, "__qualname__": cls.__qualname__},
             token,
         ),

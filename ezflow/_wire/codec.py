@@ -85,6 +85,7 @@ class Codec(Builder):
         self._slots: dict[tuple[int, int], Slot] = {}
         self._closures: dict[tuple[Root, ...], Closure] = {}
         self._variables: dict[int, tuple[Any, str]] = {}
+        self._homes: dict[int, tuple[object, tuple[str, str] | None]] = {}
         self._identities: dict[int, tuple[Any, str]] = {}
         self._plans: dict[int, tuple[FunctionType, dict[str, Any], str, object, tuple[Root, ...]]] = {}
         """Functions that have a name, by identity: function, globals, name, short form, needs."""
@@ -326,6 +327,15 @@ class Codec(Builder):
         for roots in entry.users:
             self._closures.pop(roots, None)
 
+    def home_of(self, obj: object) -> tuple[str, str] | None:
+        """Find an importable module that holds this very object."""
+        found = self._homes.get(id(obj))
+        if found is None or found[0] is not obj:
+            if len(self._homes) >= _N_PLANS:
+                self._homes.clear()
+            found = self._homes[id(obj)] = obj, find_home(obj)
+        return found[1]
+
     def identity_of(self, obj: Any) -> str:
         """Name an object so that no other ever has the name."""
         if isinstance(obj, type):
@@ -336,8 +346,9 @@ class Codec(Builder):
         return found[1]
 
     def is_by_identity(self, value: object) -> bool:
-        """Say whether a value is a thing without content, such as a lock."""
-        return kind_name(type(value)) in FRESH_KINDS or is_parents_own(value)
+        """Say whether a value is a thing without content, such as a lock; an event has one bit of it."""
+        kind = kind_name(type(value))
+        return (kind in FRESH_KINDS and kind[1] != "Event") or is_parents_own(value)
 
     def _dump(self, obj: object) -> bytes:
         return WirePickler().dumps(obj)
@@ -377,7 +388,7 @@ class Codec(Builder):
             found = self._variables.setdefault(
                 id(variable), (variable, f"{variable.name}/{next(self._keys)}")
             )
-        home = find_home(variable)
+        home = self.home_of(variable)
         if home is not None:
             return rebuild.attribute, home
         from contextvars import Context

@@ -58,13 +58,16 @@ def _descend(path: str, obj: object, attempt: Callable[[object], object], end: f
     seen: set[int] = set()
     for _ in range(_MAX_DEPTH):
         seen.add(id(obj))
-        for step, part in _parts(obj):
-            if monotonic() > end:
+        try:
+            for step, part in _parts(obj):
+                if monotonic() > end:
+                    return path
+                if id(part) not in seen and _fails(part, attempt):
+                    path, obj = path + step, part
+                    break
+            else:
                 return path
-            if id(part) not in seen and _fails(part, attempt):
-                path, obj = path + step, part
-                break
-        else:
+        except Exception:  # an object that will not be looked at
             return path
     return path
 

@@ -29,13 +29,14 @@ from types import (
 )
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from . import workspace
+from . import rebuild, workspace
 from .classes import take_apart
 from .functions import facts_of, is_package, plain_annotations, submodules, unusual_names
-from .watch import Watch
+from .watch import Watch, can_be_shared
+from .where import is_importable, named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from .rebuild import Space
 
@@ -221,7 +222,9 @@ class Mirror:
             self._once_absent.add(name)
             return self._entry(name, value, (workspace.REMOVED,))
         if isinstance(value, FunctionType):
-            if self._lives_here(value, name) and value.__globals__ is self.globals:
+            home = sys.modules.get(value.__module__)
+            is_elsewhere = home is not None and named(home, value.__qualname__, value)
+            if value.__globals__ is self.globals and (self._lives_here(value, name) or not is_elsewhere):
                 return self._function(name, value, old)
         elif isinstance(value, type) and self._lives_here(value, name) and not isinstance(self.space, int):
             return self._class(name, value, old)
@@ -266,8 +269,6 @@ class Mirror:
         """Define a name whose value cannot be pickled: by where else it is to be found."""
         home = find_home(value)
         if home is not None:
-            from . import rebuild
-
             built = self._builder.build(Call(rebuild.attribute, home), (self, name))
             return self._entry(name, value, (workspace.VARIABLE, built.data, False), built)
         if self._builder.inherits:
@@ -275,13 +276,13 @@ class Mirror:
         raise GlobalFailure(name, value, error) from error
 
     def _function(self, name: str, function: FunctionType, old: Entry | None) -> Entry:
-        if old is not None and old.fixed:
-            watch, steady = old.watch, not old.loose
+        reused = old.watch if old is not None else None
+        if old is not None and reused is not None and old.fixed:
+            watch, steady = reused, not old.loose
             parts, code = old.fixed
         else:
             watch = Watch()
             steady = watch.add(function, owner=True)
-            watch.freeze()
             facts = facts_of(function.__code__)
             needs, absent = self.names_of(facts)
             n_modules = len(
@@ -290,42 +291,57 @@ class Mirror:
             values = [self.globals[each] for each in facts.names if each in self.globals]
             parts = (workspace.FUNCTION, facts.data, plain_annotations(function), submodules(facts, values))
             code = Built(b"", needs, (), absent, n_modules if any(map(is_package, values)) else 0)
-        contents = [_content(cell) for cell in function.__closure__ or ()]
-        attributes = dict(function.__dict__) or None
+        shared = _Shared(self)
+        contents = [shared.items(_content(cell)) for cell in function.__closure__ or ()]
+        defaults = shared.items(function.__defaults__) if function.__defaults__ else None
+        kwdefaults = shared.values(function.__kwdefaults__) if function.__kwdefaults__ else None
+        attributes = shared.values(function.__dict__) if function.__dict__ else None
         names = unusual_names(function, facts_of(function.__code__))
-        made = [code]
+        made = [code, *shared.made]
         state: bytes | None = None
-        if contents or function.__defaults__ or function.__kwdefaults__ or attributes or names:
-            rest = (function.__defaults__, function.__kwdefaults__, attributes, names)
-            built = self._builder.build((contents, rest), (self, name))
+        if contents or defaults or kwdefaults or attributes or names:
+            built = self._builder.build((contents, (defaults, kwdefaults, attributes, names)), (self, name))
             made.append(built)
             state = built.data
+        if watch is not reused:
+            shared.freeze(watch)
         return self._entry(
-            name, function, (*parts, state), *made, watch=watch, loose=not steady, fixed=(parts, code)
+            name,
+            function,
+            (*parts, state, bool(shared.made)),
+            *made,
+            watch=watch,
+            loose=not steady,
+            fixed=(parts, code),
         )
 
     def _class(self, name: str, cls: type, old: Entry | None) -> Entry:
         here = (self, name)
-        if old is not None and old.fixed:
+        shared = _Shared(self)
+        if old is not None and old.watch is not None and old.fixed:
             watch = old.watch
             parts, loose_names = old.fixed
         else:
             watch = Watch()
             loose_names = {each: watch.add_class(each) for each in _with_inner(cls)}
-            watch.freeze()
-            parts = self._parts_of_class(loose_names, here)
+            parts = self._parts_of_class(loose_names, here, shared)
+            shared.freeze(watch)
+            parts += shared.made
+            shared = _Shared(self)
         built = list(parts)
         loose = None
         if any(loose_names.values()):
             loose = self._builder.build(
                 [
-                    (each, ({key: each.__dict__[key] for key in keys if key in each.__dict__}, (), {}, None))
+                    (each, (shared.values({key: each.__dict__[key] for key in sorted(keys)}), (), {}, None))
                     for each, keys in loose_names.items()
                 ],
                 here,
             )
-            built.append(loose)
-        *skeletons, body, late = parts
+            built += [loose, *shared.made]
+        n_classes = len(loose_names)
+        skeletons = parts[:n_classes]
+        body, late = parts[n_classes : n_classes + 2]
         return self._entry(
             name,
             cls,
@@ -335,6 +351,7 @@ class Mirror:
                 body.data,
                 late.data,
                 loose.data if loose is not None else None,
+                bool(shared.made) or len(parts) > n_classes + 2,
             ),
             *built,
             watch=watch,
@@ -343,7 +360,7 @@ class Mirror:
         )
 
     def _parts_of_class(
-        self, loose_names: dict[type, frozenset[str]], here: tuple[Mirror, str]
+        self, loose_names: dict[type, frozenset[str]], here: tuple[Mirror, str], shared: _Shared
     ) -> list[Built]:
         """Build an empty class for each, then what makes them work, then what may be made of them."""
         build = self._builder.build
@@ -362,8 +379,51 @@ class Mirror:
             names = tuple(parts.attributes)
             bodies.append((each, (first, parts.registered, {}, names)))
             rest = {key: value for key, value in steady.items() if key not in first}
-            late.append((each, (rest, (), parts.members, None)))
+            late.append((each, (shared.values(rest), (), parts.members, None)))
         return [*built, build(bodies, here), build(late, here)]
+
+
+class _Shared:
+    """Finds objects of a function or class that a global stands for, too.
+
+    ``_MISSING = object()`` with ``def f(x=_MISSING)``, a registry that is a global and a class attribute: a
+    worker must have one object of them as well, so the second place refers to the global by name.
+    """
+
+    def __init__(self, mirror: Mirror) -> None:
+        self._mirror = mirror
+        self._names: dict[int, str] | None = None
+        self._found: dict[str, None] = {}
+        self.made: list[Built] = []
+
+    def items(self, values: tuple[object, ...]) -> tuple[object, ...]:
+        """Replace what a global stands for."""
+        return tuple([self._item(value) for value in values])
+
+    def values(self, mapping: Mapping[str, Any]) -> dict[str, Any]:
+        """Replace what a global stands for among the values."""
+        return {key: self._item(value) for key, value in mapping.items()}
+
+    def freeze(self, watch: Watch) -> None:
+        """Watch the names that were found, and close the watch."""
+        for name in self._found:
+            watch.add_name(self._mirror.globals, name)
+        watch.freeze()
+
+    def _item(self, value: object) -> object:
+        if not can_be_shared(value):
+            return value
+        if self._names is None:
+            self._names = {id(each): name for name, each in list(self._mirror.globals.items())}
+        name = self._names.get(id(value))
+        if name is None or name.startswith("__"):
+            return value
+        if name not in self._found:
+            self._found[name] = None
+            # Its version is part of ours: when it is replaced in a worker, we must be looked up anew.
+            version = str(self._mirror.entry(name).definition.version)
+            self.made.append(Built(b"", ((self._mirror, name),), (version,), (), 0))
+        return Call(rebuild.value_of, (self._mirror.space, name))
 
 
 class Call:
@@ -409,8 +469,6 @@ def _with_inner(cls: type) -> Iterable[type]:
 
 def find_home(value: object) -> tuple[str, str] | None:
     """Find an importable module that holds this very object under some name: slow, for rare objects."""
-    from .where import is_importable
-
     for module_name, module in list(sys.modules.items()):
         if not isinstance(module, ModuleType) or module_name in ("__main__", "__mp_main__"):
             continue

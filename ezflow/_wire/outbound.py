@@ -8,16 +8,15 @@ the worker's, as if the worker had run the program itself.
 
 from __future__ import annotations
 
-import pickle
 import sys
 from types import CellType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from . import rebuild
 from .functions import is_package, plain_annotations, submodules
-from .mirror import Mirror, find_home
-from .pickling import WirePickler
-from .where import is_importable, is_sent_by_value
+from .mirror import Mirror
+from .pickling import WirePickler, typing_reduce
+from .where import is_importable, is_sent_by_value, named
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,11 +75,27 @@ class CallPickler(WirePickler):
 
     def text_global(self, obj: Any, name: str) -> Any:
         """By name, after the name has been defined."""
-        module = pickle.whichmodule(obj, name)  # type: ignore[attr-defined]  # what pickle itself is about to do
-        home = _modules.get(module)
-        if home is not None and not is_importable(module, home):
+        module = getattr(obj, "__module__", None)  # where pickle will look
+        home = _modules.get(module) if isinstance(module, str) else None
+        if (
+            isinstance(module, str)
+            and home is not None
+            and named(home, name, obj)
+            and not is_importable(module, home)
+        ):
             return self.named_here(obj, module, name) or name
-        return name
+        return super().text_global(obj, name)
+
+    def sentinel(self, obj: object) -> Any:
+        """By name, if it has one in the main program or in an importable module."""
+        main = _modules["__main__"]
+        for name, value in list(main.__dict__.items()):
+            if value is obj:
+                mirror = self.codec.mirror_of_module("__main__", main)
+                self.needs[mirror, name] = None
+                return rebuild.value_of, (None, name)
+        home = self.codec.home_of(obj)
+        return (rebuild.attribute, home) if home is not None else NotImplemented
 
     def module_replica(self, module: ModuleType) -> Any:
         """All names of the module: which of them will be used cannot be known."""
@@ -151,18 +166,22 @@ class DefinitionPickler(CallPickler):
         name = kind_name(kind)
         make = FRESH_KINDS.get(name)
         if make is not None:
-            home = find_home(obj)
+            home = self.codec.home_of(obj)
             return (rebuild.attribute, home) if home is not None else make(obj)
         if name in _NEVER_COPIED:
             raise TypeError(f"cannot pickle {kind.__name__!r} object")
         return super().special(obj, kind)
+
+    def sentinel(self, obj: object) -> Any:
+        """By name, save for the one that is being defined."""
+        return NotImplemented if obj is self._root else super().sentinel(obj)
 
     def text_global(self, obj: Any, name: str) -> Any:
         """By value if it is the very thing that is being defined."""
         if obj is self._root:
             kind = type(obj)
             if kind.__module__ == "typing":
-                return _typing_reduce(obj, kind)
+                return typing_reduce(obj, kind)
             import copyreg
 
             return copyreg.__newobj__, (kind,), obj.__getstate__()  # type: ignore[attr-defined]  # what __reduce_ex__ does
@@ -175,7 +194,8 @@ def kind_name(kind: type) -> tuple[str, str]:
 
 def _is_executor(obj: object) -> bool:
     futures = _modules.get("concurrent.futures._base")
-    return futures is not None and isinstance(obj, futures.Executor)
+    # The type, for `isinstance` would ask an object's own __class__, and proxies may raise there.
+    return futures is not None and issubclass(type(obj), futures.Executor)
 
 
 def is_parents_own(obj: object) -> bool:
@@ -183,7 +203,7 @@ def is_parents_own(obj: object) -> bool:
     if _is_executor(obj):
         return True
     events = _modules.get("asyncio.events")
-    return events is not None and isinstance(obj, events.AbstractEventLoop)
+    return events is not None and issubclass(type(obj), events.AbstractEventLoop)
 
 
 def _pool_as_argument(kind: type) -> str:
@@ -191,27 +211,6 @@ def _pool_as_argument(kind: type) -> str:
         f"a task cannot use the pool it runs in: a {kind.__name__} cannot be sent to a worker. "
         "Make a pool inside the task, or return what is to be done next"
     )
-
-
-def _typing_reduce(obj: Any, kind: type) -> Any:
-    """Reduce a type variable, new type or type alias by value."""
-    keywords: dict[str, Any] = {}
-    arguments: tuple[Any, ...] = (obj.__name__,)
-    if kind.__name__ == "NewType":
-        arguments = (obj.__name__, obj.__supertype__)
-    elif kind.__name__ == "TypeAliasType":
-        arguments = (obj.__name__, obj.__value__)
-        keywords["type_params"] = obj.__type_params__
-    elif kind.__name__ in ("TypeVar", "ParamSpec"):
-        arguments = (obj.__name__, *getattr(obj, "__constraints__", ()))
-        for name in ("bound", "covariant", "contravariant", "infer_variance"):
-            value = getattr(obj, f"__{name}__", None)
-            if value:
-                keywords[name] = value
-    has_default = getattr(obj, "has_default", None)
-    if has_default is not None and has_default():
-        keywords["default"] = obj.__default__
-    return rebuild.typing_object, (kind.__name__, arguments, keywords, obj.__module__)
 
 
 def _reduce_lock(obj: object) -> tuple[object, ...]:

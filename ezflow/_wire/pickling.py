@@ -30,6 +30,7 @@ import functools
 import pickle
 import sys
 import types
+import weakref
 from types import (
     BuiltinFunctionType,
     CellType,
@@ -135,7 +136,15 @@ class WirePickler(pickle.Pickler):
 
     def text_global(self, obj: Any, name: str) -> Any:
         """Reduce an object whose ``__reduce__`` says that it is a global of this name."""
+        if type(obj).__module__ == "typing":
+            home = _modules.get(obj.__module__)
+            if home is None or not named(home, name, obj):  # the T of ``class Box[T]``
+                return typing_reduce(obj, type(obj))
         return name
+
+    def sentinel(self, obj: object) -> Any:
+        """Reduce a bare ``object()``, which is nothing but its identity."""
+        return NotImplemented
 
     # --- functions and classes
 
@@ -271,6 +280,17 @@ class WirePickler(pickle.Pickler):
     def _cached_property(self, prop: functools.cached_property[Any]) -> Any:
         return rebuild.cached_property, (prop.func, prop.attrname)  # has a lock before 3.12
 
+    def _partialmethod(self, method: Any) -> Any:
+        arguments = (method.func, *method.args)
+        return rebuild.call, (
+            functools.partialmethod,
+            arguments,
+            method.keywords,
+        )  # 3.14 does not do it itself
+
+    def _weak_mapping(self, mapping: Any) -> Any:
+        return type(mapping), (dict(mapping),)
+
     def _descriptor(self, descriptor: Any) -> Any:
         return getattr, (descriptor.__objclass__, descriptor.__name__)
 
@@ -309,6 +329,10 @@ _OWN: Final[dict[type, Callable[[Any, Any], Any]]] = {
     classmethod: WirePickler._wrapped,
     staticmethod: WirePickler._wrapped,
     functools.cached_property: WirePickler._cached_property,
+    functools.partialmethod: WirePickler._partialmethod,
+    weakref.WeakKeyDictionary: WirePickler._weak_mapping,
+    weakref.WeakValueDictionary: WirePickler._weak_mapping,
+    object: lambda pickler, obj: pickler.sentinel(obj),
     GetSetDescriptorType: WirePickler._descriptor,
     MemberDescriptorType: WirePickler._descriptor,
     MappingProxyType: WirePickler._proxy,
@@ -317,6 +341,27 @@ _OWN: Final[dict[type, Callable[[Any, Any], Any]]] = {
     type(sys.__stdout__): WirePickler._stream,
 }
 _OWN.pop(types.NoneType, None)  # an interpreter without standard streams
+
+
+def typing_reduce(obj: Any, kind: type) -> Any:
+    """Reduce a type variable, new type or type alias by value."""
+    keywords: dict[str, Any] = {}
+    arguments: tuple[Any, ...] = (obj.__name__,)
+    if kind.__name__ == "NewType":
+        arguments = (obj.__name__, obj.__supertype__)
+    elif kind.__name__ == "TypeAliasType":
+        arguments = (obj.__name__, obj.__value__)
+        keywords["type_params"] = obj.__type_params__
+    elif kind.__name__ in ("TypeVar", "ParamSpec"):
+        arguments = (obj.__name__, *getattr(obj, "__constraints__", ()))
+        for name in ("bound", "covariant", "contravariant", "infer_variance"):
+            value = getattr(obj, f"__{name}__", None)
+            if value:
+                keywords[name] = value
+    has_default = getattr(obj, "has_default", None)
+    if has_default is not None and has_default():
+        keywords["default"] = obj.__default__
+    return rebuild.typing_object, (kind.__name__, arguments, keywords, obj.__module__)
 
 
 def _cloudpickle_reduce(obj: object, kind: type) -> Any:
@@ -359,6 +404,13 @@ class ResultPickler(WirePickler):
             where.update((key, space[key]) for key in facts.names if key in space)
         imports = submodules(facts, (space[key] for key in facts.names if key in space))
         return rebuild.inline_function, (facts.data, where, plain_annotations(function), imports)
+
+    def sentinel(self, obj: object) -> Any:
+        """By name if the parent has it under a name."""
+        for name, value in list(_modules["__main__"].__dict__.items()):
+            if value is obj and self._is_known("__main__", name):
+                return rebuild.value_of, (None, name)
+        return NotImplemented
 
 
 class ResultPickling:

@@ -251,7 +251,12 @@ def _ancestors(bases: tuple[object, ...]) -> list[type]:
 
 
 def make_namedtuple(
-    name: str, fields: tuple[str, ...], defaults: tuple[object, ...], namespace: dict[str, Any], token: str
+    name: str,
+    fields: tuple[str, ...],
+    defaults: tuple[object, ...],
+    bases: tuple[type, ...],
+    namespace: dict[str, Any],
+    token: str,
 ) -> type:
     """Make a named tuple class."""
 
@@ -259,6 +264,8 @@ def make_namedtuple(
         from collections import namedtuple
 
         cls = namedtuple(name, fields, defaults=defaults)  # type: ignore[misc]  # names known at run time
+        if bases != (tuple,):  # a generic one
+            cls.__bases__ = bases
         for key, value in namespace.items():
             setattr(cls, key, value)
         return cls
@@ -273,6 +280,7 @@ def make_enum(
     members: dict[str, Any],
     module: str,
     token: str,
+    keywords: dict[str, Any],
 ) -> type:
     """Make an enumeration with its members; methods follow."""
 
@@ -281,7 +289,7 @@ def make_enum(
         namespace = meta.__prepare__(name, bases)
         for key, value in members.items():
             namespace[key] = value
-        cls: type = meta.__new__(meta, name, bases, namespace)
+        cls: type = meta.__new__(meta, name, bases, namespace, **keywords)
         cls.__module__ = module
         cls.__qualname__ = qualname
         return cls
@@ -392,6 +400,16 @@ def dynamic_module(name: str, attributes: dict[str, Any]) -> ModuleType:
     module = ModuleType(name)
     module.__dict__.update(attributes)
     return module
+
+
+def value_of(space: Space, name: str) -> object:
+    """Return what a global name stands for here."""
+    return globals_of(space)[name]
+
+
+def call(function: Callable[..., object], arguments: tuple[Any, ...], keywords: dict[str, Any]) -> object:
+    """Call with keywords, which a pickle cannot say by itself."""
+    return function(*arguments, **keywords)
 
 
 def imported(name: str) -> ModuleType:

@@ -34,6 +34,20 @@ from .where import is_default, is_importable, named
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+_FIXED_NAMES: Final = frozenset(
+    {
+        ("re", "Pattern"), ("decimal", "Decimal"), ("fractions", "Fraction"), ("uuid", "UUID"),
+        ("datetime", "datetime"), ("datetime", "date"), ("datetime", "time"), ("datetime", "timedelta"),
+        ("datetime", "timezone"), ("pathlib", "PosixPath"), ("pathlib", "WindowsPath"),
+        ("pathlib._local", "PosixPath"), ("pathlib._local", "WindowsPath"), ("pathlib", "PurePosixPath"),
+        ("logging", "Logger"), ("logging", "RootLogger"), ("operator", "attrgetter"), ("operator", "itemgetter"),
+        ("operator", "methodcaller"), ("typing", "TypeVar"), ("typing", "ParamSpec"), ("typing", "TypeVarTuple"),
+        ("typing", "NewType"), ("typing", "TypeAliasType"), ("types", "GenericAlias"), ("types", "UnionType"),
+        ("typing", "Union"),
+    }
+)  # fmt: skip
+"""More of them, by name, so that their modules need not be imported. Loggers travel as their name."""
+
 _FEW: Final = 16
 """Elements up to which a container is watched; above, pickling it again is the cheaper way (chosen)."""
 
@@ -41,7 +55,7 @@ _FIXED: Final = frozenset(
     {
         type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented), range, CodeType,
         ModuleType, BuiltinFunctionType, MemberDescriptorType, GetSetDescriptorType, MethodDescriptorType,
-        WrapperDescriptorType, dataclasses.Field, type(object.__subclasshook__), type(functools.reduce),
+        WrapperDescriptorType, dataclasses.Field, type(object.__subclasshook__), type(functools.reduce), object,
         type(NamedTuple("One", [("one", int)]).one),  # type: ignore[attr-defined]  # the fields of a named tuple class
     }
 )  # fmt: skip
@@ -58,12 +72,21 @@ _EMPTY: Final = object()
 _FIXED_ATTRIBUTES: Final = MADE_BY_ENUM | {
     "__dataclass_fields__", "__dataclass_params__", "__abstractmethods__", "_abc_impl", "__annotations__",
     "__annotate__", "__annotate_func__", "__annotations_cache__", "__dict__", "__weakref__", "__doc__",
-    "__orig_bases__", "__parameters__", "__type_params__", "_field_defaults", "_fields",
+    "__orig_bases__", "__parameters__", "__type_params__", "__attrs_attrs__", "__attrs_props__",
+    "_field_defaults", "_fields",
 }  # fmt: skip
 """Attributes of a class that nobody changes in place once it is made."""
 
 _MADE_BY_CLASS_STATEMENT: Final = 1 << 9
 """Flag of a type that is not built in (Py_TPFLAGS_HEAPTYPE)."""
+
+
+def can_be_shared(value: object) -> bool:
+    """Say whether it matters that two names stand for one and the same object."""
+    kind = type(value)
+    if kind in _FIXED or (kind.__module__, kind.__qualname__) in _FIXED_NAMES:
+        return kind is object
+    return not isinstance(value, type) and kind is not FunctionType and kind is not tuple
 
 
 def _content(cell: CellType) -> object:
@@ -151,7 +174,16 @@ class Watch:
             return self._add_all(parts, owner=True)
         if kind is functools.cached_property:
             return self.add(value.func, owner=True)  # type: ignore[attr-defined]
-        if _is_plain_instance(value) and self.add(kind):
+        if kind is functools.partial:
+            pieces = (value.func, value.args, value.keywords, value.__dict__)  # type: ignore[attr-defined]
+            return self._add_all(pieces)
+        if (kind.__module__, kind.__qualname__) in _FIXED_NAMES:
+            return True
+        try:
+            is_plain = _is_plain_instance(value)
+        except Exception:  # a proxy whose __dict__ is a matter of luck
+            is_plain = False
+        if is_plain and self.add(kind):
             return self._add_few(value.__dict__, value.__dict__.values(), self._mappings)
         return False
 
@@ -169,6 +201,10 @@ class Watch:
             if not self.add(value, owner=True):
                 loose.add(name)
         return frozenset(loose)
+
+    def add_name(self, space: dict[str, Any], name: str) -> None:
+        """Watch which object a global name stands for."""
+        self._names.append((space, name))
 
     def merge(self, others: Iterable[Watch]) -> Watch:
         """Watch what several watches do; they must all be frozen."""

@@ -16,7 +16,8 @@ again by the next call that needs it.
 They refer to each other by name and may do so in circles (two functions that
 call each other, a class that holds an instance of its subclass), so each is
 applied in stages: first an empty function or class stands under its name, then
-its content is put in; variables come last. What fails because a name is not
+its content is put in; then come variables, and last what holds the same objects
+as variables do. What fails because a name is not
 there yet is tried again as long as anything else succeeds.
 
 One workspace per process. Only the worker's main thread uses it.
@@ -195,17 +196,17 @@ class Workspace:
         if kind == FUNCTION:
             return [
                 (0, lambda: self._place_function(key, space, name, *rest[:3])),
-                (2, lambda: self._fill_function(space, name, rest[3])),
+                (2 + rest[4], lambda: self._fill_function(space, name, rest[3])),
             ]
         if kind == CLASS:
-            skeletons, body, late, loose = rest
+            skeletons, body, late, loose, names_variables = rest
             parts: list[tuple[int, Part]] = [
                 (0, lambda: self._place_class(key, space, name, skeletons)),
                 (1, lambda: _fill_class(body)),
-                (2, lambda: _fill_class(late)),
+                (2 + names_variables, lambda: _fill_class(late)),
             ]
             if loose is not None:
-                parts.append((2, lambda: _fill_class(loose)))
+                parts.append((2 + names_variables, lambda: _fill_class(loose)))
             return parts
         if kind == VARIABLE:
             return [(2, lambda: self._place_variable(key, space, name, *rest))]

@@ -300,6 +300,44 @@ def test_definitions_may_refer_to_each_other_in_circles(method: str) -> None:
     )
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_two_names_of_one_object_are_two_names_of_one_object_there(method: str) -> None:
+    run_main(
+        """
+        MISSING = object()
+        REGISTRY = {}
+        class Box:
+            pass
+        BOX = Box()
+        class C:
+            registry = REGISTRY
+            box = BOX
+        def make(held):
+            def f():
+                return held is BOX
+            return f
+        holds = make(BOX)
+        def look(x=MISSING, r=REGISTRY, *, b=BOX):
+            return x is MISSING, r is REGISTRY, b is BOX, C.registry is REGISTRY, C.box is BOX, holds()
+        look.box = BOX
+        def attribute():
+            return look.box is BOX
+        assert worker(look) == (True,) * 6
+        assert worker(attribute) is True
+        assert worker(look, 1) == (False, *(True,) * 5)
+        assert worker(lambda x: x is MISSING, MISSING) is True, "an argument is the same sentinel"
+        assert worker(lambda: MISSING) is MISSING, "and comes home as it"
+        assert worker(lambda: (REGISTRY.update(a=1), look()[1])[1]) is True
+        REGISTRY["b"] = 2
+        assert worker(look) == (True,) * 6, "replaced everywhere"
+        assert worker(lambda r=REGISTRY: C.registry) == {"b": 2}
+        REGISTRY = {}
+        assert worker(look) == (True, False, True, False, True, True), "as here"
+        """,
+        method,
+    )
+
+
 def test_a_worker_that_starts_later_gets_everything() -> None:
     run_main(
         """
@@ -372,6 +410,12 @@ def test_things_that_belong_to_a_process_are_made_anew(method: str) -> None:
         assert worker(locks) == (True, 1, 4, "none", "my.log")
         assert worker(locks) == (True, 2, 5, "none", "my.log"), "once per worker"
         assert not EVENT.is_set() and VAR.get() == 3
+        READY = threading.Event()
+        def ready():
+            return READY.is_set()
+        assert worker(ready) is False
+        READY.set()
+        assert worker(ready) is True
         assert worker(lambda v: v.get(), VAR) == 5, "as an argument it is the same variable"
         def synchronized(fn):
             lock = threading.Lock()
