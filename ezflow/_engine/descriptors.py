@@ -20,8 +20,22 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Callable
-from typing import Final, Protocol, TypeVar
+
+TYPE_CHECKING = False  # workers import this file, and typing would cost them milliseconds
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final, Protocol, TypeVar
+
+    class Closable(Protocol):
+        """What can be registered."""
+
+        def close(self) -> None:
+            """Give the descriptor back; safe to repeat."""
+
+        def fileno(self) -> int:
+            """Return the number."""
+
+    C = TypeVar("C", bound=Closable)
 
 if sys.platform != "win32":
     import fcntl
@@ -54,18 +68,6 @@ class Descriptor:
             if fd >= 0:
                 os.close(fd)
 
-
-class Closable(Protocol):
-    """What can be registered."""
-
-    def close(self) -> None:
-        """Give the descriptor back; safe to repeat."""
-
-    def fileno(self) -> int:
-        """Return the number."""
-
-
-C = TypeVar("C", bound=Closable)
 
 _kept: Final[set[Closable]] = set()
 

@@ -19,7 +19,8 @@ import struct
 import sys
 import threading
 import time
-from multiprocessing import context, popen_fork, reduction, resource_tracker, spawn, util
+from multiprocessing import context as mp_context
+from multiprocessing import popen_fork, reduction, resource_tracker, spawn, util
 
 from . import descriptors, surroundings
 from .descriptors import Descriptor
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 # What multiprocessing keeps to itself or typeshed does not know: read these lines for every new Python.
 _util: Any = util  # spawnv_passfds
-_context: Any = context  # set_spawning_popen
+_context: Any = mp_context  # set_spawning_popen
 _PopenBase: Any = popen_fork.Popen
 
 # Chosen: how long a start may take before it is given up.  Larger: a stopped template holds a pool's start for longer.

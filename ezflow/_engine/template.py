@@ -164,8 +164,8 @@ def _be_template(requests: socket.socket, lifeline_r: int, inherited: object) ->
         tracker._pid = None
         tracker._lock._at_fork_reinit()
         serve(requests, lifeline_r, gc_enabled=gc_was_enabled)
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
         _util._flush_std_streams()
     finally:
         os._exit(0)
@@ -416,8 +416,8 @@ def _be_worker(data_r: int, fds: list[int]) -> NoReturn:
         code = me._bootstrap(parent_sentinel=parent_sentinel)
         if _RUNS_EXIT_FUNCTIONS:
             atexit._run_exitfuncs()
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
         _util._flush_std_streams()
     finally:
         os._exit(code)
