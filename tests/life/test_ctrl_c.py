@@ -150,5 +150,6 @@ def check(outcome: Outcome) -> None:
 def test_one_press_ends_the_program(phase: str, whole_group: bool, start_method: str, tmp_path: Path) -> None:
     with begin(phase, start_method, tmp_path) as program:
         program.expect("now")
+        program.settle()
         program.interrupt(whole_group)
         check(program.finish())

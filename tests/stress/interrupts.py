@@ -1,0 +1,293 @@
+"""One KeyboardInterrupt at a random moment, again and again: the pool is never damaged, every accepted call ends.
+
+    python -m tests.stress.interrupts --rounds 3000 [--what submit] [--by timer] [--method forkserver] [--seed 1]
+
+`--what` is what the main thread does when the interrupt strikes:
+
+submit   submits, and now and then reads a result; one pool for all rounds
+results  waits: `result`, `wait`, `as_completed`, `map`; one pool for all rounds
+cancel   submits and cancels; one pool for all rounds
+fresh    makes a pool, submits, shuts it down; a new pool in each round
+
+`--by` is where it comes from: a timer's signal, `_thread.interrupt_main` in a thread, or SIGINT from another process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import gc
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from _thread import interrupt_main
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future, as_completed, wait
+from typing import Any
+
+import ezflow
+from ezflow import ProcessPoolExecutor
+from tests.work import pid, square
+
+LIMIT = 60.0
+"""Seconds for one step of one round; a hang dumps all stacks and ends the script."""
+
+OURS = os.path.dirname(ezflow.__file__)
+
+LONGEST = 0.004
+"""Seconds from the start of a round to its interrupt, at most; a pool answers about 50 calls in that time."""
+
+LONGEST_FRESH = 0.06
+"""The same for `fresh`: a warm start takes 5 to 10 ms, a cold one 60."""
+
+
+def by_timer(delay: float) -> None:
+    """Interrupt by a signal of a timer."""
+    signal.setitimer(signal.ITIMER_REAL, max(delay, 1e-6))
+
+
+def by_thread(delay: float) -> None:
+    """Interrupt from a thread of this process."""
+    threading.Timer(delay, interrupt_main).start()
+
+
+class ByProcess:
+    """Interrupt from another process, as a terminal or a notebook does."""
+
+    code = (
+        "import os, signal, sys, time\n"
+        "for line in sys.stdin:\n"
+        "    time.sleep(float(line)); os.kill(os.getppid(), signal.SIGINT)\n"
+    )
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def __call__(self, delay: float) -> None:
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-S", "-c", self.code], stdin=subprocess.PIPE, text=True
+            )
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{delay}\n")
+        self._process.stdin.flush()
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+            self._process.wait()
+
+
+def interrupted(arm: Callable[[float], None], delay: float, work: Callable[[], None]) -> bool:
+    """Repeat `work` until the interrupt strikes; say whether it had to be sent again.
+
+    Python drops an exception that strikes inside a finaliser or a callback of the garbage collector, and says
+    "Exception ignored in". Nobody can do better, so the round is repeated.
+    """
+    again = False
+    try:
+        while True:
+            arm(delay)
+            end = time.monotonic() + delay + 1.0
+            while time.monotonic() < end:
+                work()
+            again = True
+    except KeyboardInterrupt:
+        return again
+
+
+class Steady:
+    """One pool for all rounds: after each it has the same workers, and nothing is pending."""
+
+    def __init__(self, method: str) -> None:
+        self.pool = ProcessPoolExecutor(2, multiprocessing.get_context(method))
+        self.pids = self._pids()
+        self.accepted: list[tuple[int, Future[int]]] = []
+        self.n = 0
+
+    def _pids(self) -> set[int]:
+        found: set[int] = set()
+        while len(found) < 2:
+            found |= {f.result(LIMIT) for f in [self.pool.submit(pid) for _ in range(20)]}
+        return found
+
+    def submit_one(self) -> Future[int]:
+        """Submit a call and note that it was accepted."""
+        n = self.n = self.n + 1
+        future = self.pool.submit(square, n)
+        self.accepted.append((n, future))
+        return future
+
+    def submit(self) -> None:
+        """Submit; read one result in ten."""
+        self.submit_one()
+        if self.n % 10 == 0:
+            self.accepted[-min(len(self.accepted), 1 + self.n % 7)][1].result()
+
+    def results(self) -> None:
+        """Wait in every way there is."""
+        ways: list[Callable[[list[Future[int]]], object]] = [
+            lambda fs: [f.result() for f in fs],
+            wait,
+            lambda fs: list(as_completed(fs)),
+            lambda fs: [f.exception() for f in fs],
+        ]
+        futures = [self.submit_one() for _ in range(5)]
+        try:
+            ways[self.n % 4](futures)
+        except RuntimeError as error:
+            # The standard library's own `Condition.wait` of `wait` and `as_completed`, on 3.12 and before:
+            # interrupted before it has its lock back, it fails to release it, and this hides the interrupt.
+            if innermost_file(error).startswith(OURS) or not isinstance(error.__context__, KeyboardInterrupt):
+                raise
+            raise KeyboardInterrupt from error
+        assert list(self.pool.map(square, range(5))) == [0, 1, 4, 9, 16]
+
+    def cancel(self) -> None:
+        """Submit and cancel what has most likely not started."""
+        futures = [self.submit_one() for _ in range(8)]
+        for future in reversed(futures[4:]):
+            if not future.running():
+                future.cancel()
+
+    def check(self, what: str) -> None:
+        """Assert that every accepted call ends, that the workers are the same, and that nothing is left over."""
+        for n, future in self.accepted:
+            try:
+                assert future.result(LIMIT) == n * n
+            except CancelledError:
+                assert what == "cancel"
+        self.accepted.clear()
+        assert self.pool.submit(square, 7).result(LIMIT) == 49
+        end = time.monotonic() + LIMIT
+        while self.pool._engine.counts()["pending"]:
+            assert time.monotonic() < end, f"calls that nobody holds have not ended: {self.pool!r}"
+            time.sleep(0.0005)
+        if what != "cancel":  # there a call that began in that moment is stopped, and its worker replaced
+            assert set(self.pool._processes) == self.pids, "a worker was lost"
+
+    def close(self) -> None:
+        """End the pool."""
+        self.pool.shutdown()
+
+
+def innermost_file(error: BaseException) -> str:
+    """Name the file in which an error was raised."""
+    return traceback.extract_tb(error.__traceback__)[-1].filename
+
+
+class Fresh:
+    """A new pool in each round, interrupted while it is made, used and ended."""
+
+    def __init__(self, method: str) -> None:
+        self.context = multiprocessing.get_context(method)
+        self.pool: ProcessPoolExecutor | None = None
+        self.accepted: list[tuple[int, Future[int]]] = []
+        with ProcessPoolExecutor(1, self.context) as first:
+            first.submit(pid).result()  # what lives as long as the program is there now: fork server, tracker
+        self.descriptors = count_descriptors()
+        self.threads = threading.active_count()
+        self.children = children()
+
+    def fresh(self) -> None:
+        """Make a pool, use it, end it."""
+        pool = self.pool = ProcessPoolExecutor(2, self.context)
+        for n in range(10):
+            self.accepted.append((n, pool.submit(square, n)))
+        self.accepted[3][1].result()
+        pool.shutdown()
+        self.accepted.clear()
+
+    def check(self, what: str) -> None:
+        """Assert that the pool which was interrupted can go on and end, and that nothing is left of it."""
+        pool = self.pool
+        if pool is not None:
+            if not pool._shutdown_thread:
+                assert pool.submit(square, 7).result(LIMIT) == 49
+            pool.shutdown()
+            for n, future in self.accepted:
+                assert future.result(LIMIT) == n * n
+            assert not pool._processes
+        self.accepted.clear()
+        self.pool = pool = None
+        end = time.monotonic() + LIMIT
+        while left := self._left():
+            assert time.monotonic() < end, f"left behind: {left}"
+            gc.collect()
+            time.sleep(0.001)
+
+    def _left(self) -> list[str]:
+        found = [f"process {pid}" for pid in children() - self.children]
+        if threading.active_count() > self.threads:
+            found += [f"thread {t.name}" for t in threading.enumerate()]
+        if count_descriptors() > self.descriptors:
+            found.append(f"{count_descriptors()} descriptors, were {self.descriptors}")
+        return found
+
+    def close(self) -> None:
+        """Nothing is left to end."""
+
+
+def children() -> set[int]:
+    """Give the processes whose parent this is, and the workers that the fork server has made."""
+    import psutil
+
+    return {child.pid for child in psutil.Process().children(recursive=True)}
+
+
+def count_descriptors() -> int:
+    """Count the open descriptors."""
+    return len(os.listdir("/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"))
+
+
+def main() -> None:
+    """Run the rounds."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3000)
+    parser.add_argument("--what", choices=["submit", "results", "cancel", "fresh"], default="submit")
+    parser.add_argument("--by", choices=["timer", "thread", "process"], default="timer")
+    parser.add_argument("--method", default="forkserver")
+    parser.add_argument("--seed", type=int, default=None)
+    options = parser.parse_args()
+    seed = random.randrange(1 << 30) if options.seed is None else options.seed
+    chance = random.Random(seed)
+    print(f"seed {seed}", flush=True)
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    arm: Any = {"timer": by_timer, "thread": by_thread, "process": ByProcess()}[options.by]
+    arm_longest = LONGEST_FRESH if options.what == "fresh" else LONGEST
+    if options.by == "process":
+        arm(0.0)  # start it
+        try:
+            time.sleep(LIMIT)
+        except KeyboardInterrupt:
+            pass
+    stage: Any = Fresh(options.method) if options.what == "fresh" else Steady(options.method)
+    work = getattr(stage, options.what)
+    again = 0
+    began = time.monotonic()
+    for number in range(options.rounds):
+        faulthandler.dump_traceback_later(LIMIT + 30, exit=True)
+        try:
+            again += interrupted(arm, chance.uniform(0, arm_longest), work)
+            stage.check(options.what)
+        except BaseException:
+            print(f"round {number} of seed {seed}", file=sys.stderr, flush=True)
+            raise
+    stage.close()
+    if options.by == "process":
+        arm.close()
+    faulthandler.cancel_dump_traceback_later()
+    print(f"{options.rounds} rounds, {again} interrupts repeated, {time.monotonic() - began:.1f} s")
+
+
+if __name__ == "__main__":
+    main()
