@@ -4,6 +4,7 @@ Run by test_codec_zoo.py, as a main program.
 """
 
 # mypy: ignore-errors
+# ruff: noqa: E731, PLW1641, RUF012, UP007, UP028
 
 from __future__ import annotations
 
