@@ -20,20 +20,20 @@ PATIENCE = 60.0
 def serve(ends: Any, config: bytes, inherited: object) -> None:
     """Evaluate the expressions that come, send back their values."""
     names = {**globals(), "ends": ends, "config": config, "inherited": inherited}
-    stream = ends.sock.makefile("rwb")
-    while True:
-        try:
-            code = pickle.load(stream)
-        except EOFError:
-            return
-        try:
-            value = eval(code, names)
-        except SystemExit:
-            raise
-        except BaseException as error:
-            value = error
-        pickle.dump(value, stream)
-        stream.flush()
+    with ends.sock.makefile("rwb") as stream:
+        while True:
+            try:
+                code = pickle.load(stream)
+            except EOFError:
+                return
+            try:
+                value = eval(code, names)
+            except SystemExit:
+                raise
+            except BaseException as error:
+                value = error
+            pickle.dump(value, stream)
+            stream.flush()
 
 
 class Remote:

@@ -210,7 +210,10 @@ class Child:
         self._popen.send_signal_to_group(SIGKILL)
 
     def close(self) -> None:
-        """Close every descriptor and reap the process; a worker that still lives is killed.  Idempotent."""
+        """Close every descriptor and reap the process; a worker that still lives is killed.  Idempotent.
+
+        On Linux, processes that the worker forked (and that did not execute another program) die with the lifeline.
+        """
         if self._is_closed:
             return
         self._is_closed = True

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
         def fileno(self) -> int:
             """Return the number."""
+            ...
 
     C = TypeVar("C", bound=Closable)
 

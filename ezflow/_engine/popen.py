@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import io
+import multiprocessing.context as mp_context
 import os
 import select
 import signal
@@ -19,7 +20,6 @@ import struct
 import sys
 import threading
 import time
-from multiprocessing import context as mp_context
 from multiprocessing import popen_fork, reduction, resource_tracker, spawn, util
 
 from . import descriptors, surroundings
@@ -252,7 +252,7 @@ class SpawnPopen(Popen):
                 command.insert(1, "-P")
                 if self.mark:
                     command.append(self.mark)  # to be seen in `ps`; nothing reads it
-            with _sigint_blocked():
+            with SignalsBlocked(signal.SIGINT):
                 self.pid = _util.spawnv_passfds(spawn.get_executable(), command, set(self._fds))
         finally:
             # before the payload is written: otherwise a child that dies at once leaves us a pipe nobody reads
@@ -286,11 +286,18 @@ class SpawnPopen(Popen):
         _close_all(self.lifeline, self.status, self.pidfd)
 
 
-class _sigint_blocked:  # noqa: N801  # used like a function
-    """Start the new process with SIGINT blocked: Ctrl-C during its start would print a traceback; workers unblock."""
+class SignalsBlocked:
+    """Blocks signals in this thread, and so in a process that is started meanwhile, until `isolate` there unblocks.
+
+    A Ctrl-C that met a booting interpreter would print a traceback; a signal that met a fork of this process would
+    run the user's handler in it.
+    """
+
+    def __init__(self, *numbers: int) -> None:
+        self._numbers = numbers
 
     def __enter__(self) -> None:
-        self._before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        self._before = signal.pthread_sigmask(signal.SIG_BLOCK, self._numbers)
 
     def __exit__(self, *_: object) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, self._before)

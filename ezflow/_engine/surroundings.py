@@ -38,7 +38,7 @@ class Surroundings:
     @classmethod
     def capture(cls, environ_defaults: Mapping[str, str]) -> Surroundings:
         """Describe this process; `environ_defaults` fills in variables that the user has not set."""
-        return cls({**environ_defaults, **os.environ}, _describe_filters(), _umask())
+        return cls({**environ_defaults, **_environ()}, _describe_filters(), _umask())
 
     def apply(self) -> None:
         """Make this process look like the described one."""
@@ -93,6 +93,15 @@ def preparation_data(name: str) -> dict[str, Any]:
     except OSError:  # deleted; the worker stays where it is
         data.pop("dir", None)
     return data
+
+
+def _environ() -> dict[str, str]:
+    """Copy the environment, while another thread may be changing it."""
+    while True:
+        try:
+            return dict(os.environ)
+        except (KeyError, RuntimeError):
+            pass
 
 
 # --- warning filters ---------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ from multiprocessing import popen_fork, process, reduction, spawn, util
 from . import descriptors, lifeline, surroundings
 from . import process as engine_process
 from .descriptors import Descriptor
-from .popen import START_LIMIT_SECONDS, STATUS, SpawnPopen, received_fds
+from .popen import START_LIMIT_SECONDS, STATUS, SignalsBlocked, SpawnPopen, received_fds
 from .process import Process, own_sentinel, resource_tracker_state
 
 TYPE_CHECKING = False
@@ -131,9 +131,10 @@ def fork_template(inherited: object) -> Template:
             descriptors.forget(theirs)  # the template keeps it through the fork
             lifeline_end, lifeline_w = descriptors.pipe()
             lifeline_r = descriptors.forget(lifeline_end)
-            pid = os.fork()
-            if pid == 0:
-                _be_template(theirs, lifeline_r, inherited)
+            with SignalsBlocked(*signal.valid_signals()):
+                pid = os.fork()
+                if pid == 0:
+                    _be_template(theirs, lifeline_r, inherited)
             template = _ForkedTemplate((pid, lifeline_w))
         except BaseException:
             if theirs is not None:
@@ -217,7 +218,7 @@ class _TemplateProcess(Process):
         for name in self._preload:
             try:
                 __import__(name)
-            except ImportError:
+            except Exception:  # whoever needs it sees the error in the worker
                 pass
         _util._flush_std_streams()
         try:
@@ -274,8 +275,14 @@ def shared_template(preload: Sequence[str], gone: Template | None = None) -> Tem
             _shared.close()
             _shared = None
         if _shared is None:
-            _shared = spawn_template(preload)
+            _shared = spawn_template([*preload, *_users_preload()])
         return _shared
+
+
+def _users_preload() -> list[str]:
+    """Return what the user asked the standard fork server to preload: it means all fork servers, and never __main__."""
+    standard: Any = sys.modules.get("multiprocessing.forkserver")
+    return [] if standard is None else [m for m in standard._forkserver._preload_modules if m != "__main__"]
 
 
 def stop_shared_template() -> None:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -188,7 +189,7 @@ def test_large_config_arrives(making: Making) -> None:
         ("os._exit(7)", 7),
         ("os.kill(os.getpid(), 9)", -9),
         ("os.kill(os.getpid(), 15)", -15),
-        ("os.abort()", -6),
+        ("os.kill(os.getpid(), 1)", -1),
         ("sys.exit(3)", 3),
     ],
 )
@@ -370,6 +371,18 @@ def test_start_from_a_short_lived_thread(making: Making) -> None:
     thread.join()
 
     assert making.remotes[0].ask("6 * 7") == 42
+    assert making.remotes[0].end() == 0
+
+
+def test_everything_from_a_short_lived_thread(making: Making) -> None:
+    thread = threading.Thread(target=lambda: making.remote(making.starter()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        thread.start()
+        thread.join()
+
+    assert making.remotes[0].ask("signal.signal(signal.SIGUSR1, lambda *_: None)") == signal.SIG_DFL
+    assert making.remotes[0].ask("__import__('threading').current_thread().name")
     assert making.remotes[0].end() == 0
 
 
@@ -659,6 +672,31 @@ def test_full_process_table_is_an_error_of_that_start(monkeypatch: pytest.Monkey
     making.end()
 
 
+def test_template_without_room_for_descriptors_says_so() -> None:
+    making = Making("fork")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, open_descriptors())) + 12, hard))
+    try:
+        starter = making.starter()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    before = open_descriptors()
+    children: list[Child] = []
+
+    def fill() -> None:
+        while True:
+            children.append(starter.start())
+
+    with pytest.raises(OSError, match="open files") as caught:
+        fill()
+
+    assert caught.value.errno == errno.EMFILE
+    for child in children:
+        child.close()
+    assert open_descriptors() == before
+    making.end()
+
+
 def test_killed_template_is_named(making: Making, method: str) -> None:
     if method != "fork":
         pytest.skip("replaced or not there")
@@ -734,6 +772,51 @@ def test_stopped_template_is_ended_by_close(making: Making, method: str) -> None
     starter.close()
 
     assert not os.path.exists(f"/proc/{pid}")
+
+
+@pytest.mark.parametrize("code", ["time.sleep(1000)", "child_mains.burn_python()"])
+def test_thread_kills_where_the_kernel_does_not(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way of macOS: a thread watches the lifeline."""
+    from ezflow._engine import lifeline
+
+    r, w = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(w)
+            os.setsid()
+            lifeline._arm_kernel = lambda fd, owner: False
+            lifeline.arm(r)
+            eval(code, {"time": time, "child_mains": child_mains})
+        finally:
+            os._exit(1)
+    os.close(r)
+    assert is_alive(pid)
+
+    os.close(w)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -9
+
+
+def test_users_preload_reaches_the_fork_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from multiprocessing import forkserver
+
+    (tmp_path / "ezflow_test_preload.py").write_text("import os; pid = os.getpid()")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(forkserver._forkserver, "_preload_modules", ["__main__", "ezflow_test_preload"])
+    template.stop_shared_template()
+    making = Making("forkserver")
+    try:
+        assert (
+            making.remote().ask("sys.modules['ezflow_test_preload'].pid") == template.shared_template(()).pid
+        )
+    finally:
+        making.end()
+        monkeypatch.undo()
+        template.stop_shared_template()
+        template.shared_template(())
 
 
 def test_fork_that_warns_leaves_nothing() -> None:
