@@ -126,7 +126,9 @@ def tests(session: nox.Session) -> None:
     install(session, "tests")
     leave_sources(session)
     skipped = "not stress" if session.python in FULL_TESTS else "not stress and not slow"
-    session.run(*PYTEST, "-n", "auto", "--dist", "worksteal", "-m", skipped, *session.posargs)
+    session.run(
+        *PYTEST, "-n", "auto", "--dist", "worksteal", "--durations=10", "-m", skipped, *session.posargs
+    )
 
 
 @nox.session

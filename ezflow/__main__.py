@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import multiprocessing
 import os
 import sys
@@ -39,7 +40,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; give its exit code: 0 good, 1 something failed, 2 wrong use, 130 interrupted."""
     args = make_parser().parse_args(argv)
-    if hasattr(sys.stdout, "reconfigure"):
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a path may not fit the terminal's encoding
     try:
         code = _run(args)
@@ -63,7 +64,9 @@ def _run(args: argparse.Namespace) -> int:
     from ._demo import DemoError, run_demo
 
     try:
-        return run_demo(args.path, args.workers, not args.no_serial, args.start_method)
+        return run_demo(
+            args.path, args.workers, not args.no_serial, args.start_method, out=sys.stdout, log=sys.stderr
+        )
     except DemoError as error:
         print(f"python -m ezflow: {error}", file=sys.stderr)
         return 2

@@ -76,19 +76,17 @@ class Progress:
 
 
 def run_demo(
-    path: str | None = None,
-    workers: int | None = None,
-    serial: bool = True,
-    start_method: str | None = None,
-    out: TextIO | None = None,
-    log: TextIO | None = None,
+    path: str | None,
+    workers: int | None,
+    serial: bool,
+    start_method: str | None,
+    out: TextIO,
+    log: TextIO,
 ) -> int:
-    """Analyse a folder and print the report; give the exit code.
+    """Analyse a folder, print the report to `out` and progress to `log`; give the exit code.
 
     0 when every file was either measured or found faulty, 1 when a call was lost or the two runs differ.
     """
-    out = sys.stdout if out is None else out
-    log = sys.stderr if log is None else log
     if workers is not None and workers < 1:
         raise DemoError(f"--workers is {workers}, but the pool needs at least 1.")
     root = os.path.abspath(path) if path is not None else sysconfig.get_paths()["stdlib"]
