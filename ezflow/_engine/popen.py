@@ -200,7 +200,9 @@ class Popen(_PopenBase):  # type: ignore[misc]  # standard library, but without 
             reduction.dump(process_obj, buffer)
         finally:
             _context.set_spawning_popen(None)
-        return buffer.getbuffer()
+        return memoryview(
+            buffer.getvalue()
+        )  # shares the buffer's memory, and unlike getbuffer() can outlive it
 
 
 def _close_all(*opened: Descriptor | None) -> None:

@@ -276,6 +276,8 @@ def shared_template(preload: Sequence[str], gone: Template | None = None) -> Tem
             _shared = None
         if _shared is None:
             _shared = spawn_template([*preload, *_users_preload()])
+            # The server would end with us anyway, but -W error complains about a socket left open.
+            util.Finalize(None, stop_shared_template, exitpriority=-50)
         return _shared
 
 
@@ -333,6 +335,7 @@ def serve(requests: socket.socket, lifeline_r: int, *, gc_enabled: bool) -> None
             continue
         received = _receive(requests)
         if received is None:
+            requests.close()
             return
         if not received:
             continue

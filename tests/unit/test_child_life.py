@@ -316,6 +316,16 @@ print(remote.ask("'treasure' in globals()"), remote.ask("inherited is globals().
     assert parent.finish()[:2] == (f"{kept} {kept} False\n", "")
 
 
+def test_nothing_is_said_under_dev_mode(program: Callable[..., Program]) -> None:
+    parent = program("""
+remote = make()
+print(remote.ask("1"), remote.end())
+starter.close()
+""", "-X", "dev", "-W", "error")  # fmt: skip
+
+    assert parent.finish() == ("1 0\n", "", 0)
+
+
 def test_buffered_output_is_printed_once(program: Callable[..., Program]) -> None:
     parent = program("""
 print("once", end=" ")  # stays in the buffer, as stdout is a pipe
