@@ -552,3 +552,78 @@ def add_up(n: int) -> int:
     for i in range(n):
         total += i
     return total
+
+
+def ignore_sigterm_and_spin(started: str) -> None:
+    """Loop for ever, deaf to SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    spin_python(started)
+
+
+def catch_exceptions_for_ever(started: str) -> None:
+    """Catch every ordinary exception and go on."""
+    Path(started).write_text(str(os.getpid()))
+    while True:
+        try:
+            time.sleep(0.01)
+        except Exception:
+            pass
+
+
+def wait_for_ever(started: str) -> None:
+    """Wait for a lock that nobody releases."""
+    Path(started).write_text(str(os.getpid()))
+    lock = threading.Lock()
+    lock.acquire()
+    lock.acquire()
+
+
+def spin_deep_inside(started: str) -> None:
+    """Be stuck in a function of a function."""
+
+    def innermost() -> None:
+        while True:
+            pass
+
+    Path(started).write_text(str(os.getpid()))
+    innermost()
+
+
+def return_when_interrupted(started: str) -> str:
+    """Turn the interrupt into a value."""
+    Path(started).write_text(str(os.getpid()))
+    try:
+        time.sleep(300)
+    except BaseException:
+        return "never mind"
+    return "slept"
+
+
+def fail_when_interrupted(started: str) -> None:
+    """Fail while cleaning up."""
+    Path(started).write_text(str(os.getpid()))
+    try:
+        time.sleep(300)
+    finally:
+        1 / 0  # noqa: B018
+
+
+def count_interrupts(started: str) -> int:
+    """Give how often this call was interrupted within a while."""
+    n = 0
+    end = time.monotonic() + 60.0
+    while time.monotonic() < end:
+        try:
+            Path(started).touch()
+            while time.monotonic() < end:
+                pass
+        except KeyboardInterrupt:
+            n += 1
+            end = min(end, time.monotonic() + 0.005)
+    return n
+
+
+def append_and_sleep(path: str, line: str, seconds: float) -> None:
+    """Leave a trace, take a while."""
+    append(path, line)
+    time.sleep(seconds)

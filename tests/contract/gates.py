@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 import ezflow
 from ezflow import ProcessPoolExecutor
@@ -41,6 +43,12 @@ class Gate:
     def open(self) -> None:
         """Let everybody pass; needs no descriptor."""
         self.path.mkdir()
+
+
+def known(what: str, when: bool = True) -> None:
+    """Leave a test here, as expected failure, because of a known fault of the engine; EZFLOW_KNOWN=run goes on."""
+    if when and os.environ.get("EZFLOW_KNOWN") != "run":
+        pytest.xfail(what)
 
 
 def wait_until(condition: Callable[[], object], what: str = "the condition", seconds: float = LIMIT) -> None:
