@@ -20,6 +20,11 @@ def sigint_reaches_programs() -> Iterator[None]:
 
 
 WAITING = (
+    "test_pool_used_by_a_multiprocessing_child_does_not_hold_it_up",
+    "test_calls_accepted_in_a_multiprocessing_child_are_finished",
+    "test_nothing_grows",
+    "test_interrupt_while_a_pool_is_made_or_ended_leaves_nothing",
+    "test_interrupt_at_a_random_moment_harms_nothing",
     "test_program_that_ignores_sigchld_loses_nothing",  # for a repair that is on its way; EZFLOW_TEST_ALL=1 runs them
     "test_child_cannot_use_the_pool_and_is_told_so_at_once",
     "test_child_that_collects_the_pool_does_not_disturb_the_parent",

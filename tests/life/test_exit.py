@@ -329,6 +329,27 @@ def test_pool_used_by_a_multiprocessing_child_does_not_hold_it_up(
     assert run(program(text), tmp_path, env=env).check().lines == ["8", "0"]
 
 
+def test_calls_accepted_in_a_multiprocessing_child_are_finished(env: dict[str, str], tmp_path: Path) -> None:
+    text = """
+    def call(n):
+        mark(f"started{n}")
+        mark(f"mark{n}", 0.1)
+    def child():
+        global pool
+        pool = ProcessPoolExecutor(2)
+        for n in range(6):
+            pool.submit(call, n)
+        gate("started0")
+    if __name__ == "__main__":
+        process = context.Process(target=child)
+        process.start()
+        process.join()
+        print(process.exitcode)
+    """
+    assert run(program(text), tmp_path, env=env).check().lines == ["0"]
+    assert all((tmp_path / f"mark{n}").exists() for n in range(6))
+
+
 def test_pool_used_in_asyncio_run_is_ended(env: dict[str, str], tmp_path: Path) -> None:
     text = """
     import asyncio

@@ -1,6 +1,6 @@
 """One KeyboardInterrupt at a random moment, again and again: the pool is never damaged, every accepted call ends.
 
-    python -m tests.stress.interrupts --rounds 3000 [--what submit] [--by timer] [--method forkserver] [--seed 1]
+    python -m tests.stress.interrupts --rounds 3000 [--what submit cancel] [--by timer] [--method forkserver] [--seed 1]
 
 `--what` is what the main thread does when the interrupt strikes:
 
@@ -39,6 +39,8 @@ LIMIT = 60.0
 """Seconds for one step of one round; a hang dumps all stacks and ends the script."""
 
 OURS = os.path.dirname(ezflow.__file__)
+
+METHODS = multiprocessing.get_all_start_methods()
 
 LONGEST = 0.004
 """Seconds from the start of a round to its interrupt, at most; a pool answers about 50 calls in that time."""
@@ -248,45 +250,57 @@ def count_descriptors() -> int:
     return len(os.listdir("/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"))
 
 
-def main() -> None:
-    """Run the rounds."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3000)
-    parser.add_argument("--what", choices=["submit", "results", "cancel", "fresh"], default="submit")
-    parser.add_argument("--by", choices=["timer", "thread", "process"], default="timer")
-    parser.add_argument("--method", default="forkserver")
-    parser.add_argument("--seed", type=int, default=None)
-    options = parser.parse_args()
-    seed = random.randrange(1 << 30) if options.seed is None else options.seed
+WHAT = ("submit", "results", "cancel", "fresh")
+BY = ("timer", "thread", "process")
+
+
+def torture(what: str, by: str, method: str, rounds: int, seed: int) -> None:
+    """Run the rounds of one kind."""
+    print(f"{what}, by {by}, {method}, seed {seed}: ", end="", flush=True)
     chance = random.Random(seed)
-    print(f"seed {seed}", flush=True)
-    signal.signal(signal.SIGALRM, signal.default_int_handler)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    arm: Any = {"timer": by_timer, "thread": by_thread, "process": ByProcess()}[options.by]
-    arm_longest = LONGEST_FRESH if options.what == "fresh" else LONGEST
-    if options.by == "process":
-        arm(0.0)  # start it
+    arm: Any = {"timer": by_timer, "thread": by_thread, "process": ByProcess()}[by]
+    arm_longest = LONGEST_FRESH if what == "fresh" else LONGEST
+    if by == "process":
         try:
+            arm(0.0)  # start it
             time.sleep(LIMIT)
         except KeyboardInterrupt:
             pass
-    stage: Any = Fresh(options.method) if options.what == "fresh" else Steady(options.method)
-    work = getattr(stage, options.what)
+    stage: Any = Fresh(method) if what == "fresh" else Steady(method)
+    work = getattr(stage, what)
     again = 0
     began = time.monotonic()
-    for number in range(options.rounds):
+    for number in range(rounds):
         faulthandler.dump_traceback_later(LIMIT + 30, exit=True)
         try:
             again += interrupted(arm, chance.uniform(0, arm_longest), work)
-            stage.check(options.what)
+            stage.check(what)
         except BaseException:
-            print(f"round {number} of seed {seed}", file=sys.stderr, flush=True)
+            print(f"failed in round {number}", file=sys.stderr, flush=True)
             raise
     stage.close()
-    if options.by == "process":
+    if by == "process":
         arm.close()
     faulthandler.cancel_dump_traceback_later()
-    print(f"{options.rounds} rounds, {again} interrupts repeated, {time.monotonic() - began:.1f} s")
+    print(f"{rounds} rounds, {again} interrupts repeated, {time.monotonic() - began:.1f} s", flush=True)
+
+
+def main() -> None:
+    """Run one kind of rounds, or each."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3000)
+    parser.add_argument("--what", choices=WHAT, nargs="*", default=WHAT)
+    parser.add_argument("--by", choices=BY, nargs="*", default=BY)
+    parser.add_argument("--method", choices=METHODS, nargs="*", default=METHODS)
+    parser.add_argument("--seed", type=int, default=None)
+    options = parser.parse_args()
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for what in options.what:
+        for by in options.by:
+            for method in options.method:
+                seed = random.randrange(1 << 30) if options.seed is None else options.seed
+                torture(what, by, method, options.rounds, seed)
 
 
 if __name__ == "__main__":
