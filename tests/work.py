@@ -627,3 +627,20 @@ def append_and_sleep(path: str, line: str, seconds: float) -> None:
     """Leave a trace, take a while."""
     append(path, line)
     time.sleep(seconds)
+
+
+def same(x: Any) -> Any:
+    """Give what came."""
+    return x
+
+
+class Value:
+    """Can be referred to weakly."""
+
+    def __init__(self, x: Any) -> None:
+        self.x = x
+
+
+def make_value(x: Any) -> Value:
+    """Give something that can be referred to weakly."""
+    return Value(x)
