@@ -60,12 +60,13 @@ _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 class Template:
     """The parent's handle of a template process; any thread may use it."""
 
-    def __init__(self, pid: int, requests: socket.socket, popen: Any, kind: str) -> None:
+    def __init__(self, pid: int, requests: socket.socket, popen: SpawnPopen, kind: str) -> None:
         self.pid = pid
         self._requests = requests
         self._popen = popen
         self._kind = kind
         self._lock = threading.Lock()
+        self._ending = util.Finalize(self, _end, (requests, popen))  # also when its starter is lost
 
     def request(self, fds: Sequence[int]) -> None:
         """Ask for a worker: status pipe's write end, data pipe's read end, then whatever it shall receive."""
@@ -93,8 +94,7 @@ class Template:
     def close(self) -> None:
         """End the template and reap it; safe to repeat.  Workers that live go on."""
         with self._lock:
-            descriptors.close_socket(self._requests)
-            self._popen.end()
+            self._ending()
 
 
 class TemplateGoneError(ChildProcessError):
@@ -111,17 +111,21 @@ class _ForkedTemplate(SpawnPopen):
         self.pid, self.lifeline = process_obj
         self.pidfd = descriptors.pidfd(self.pid)
 
-    def end(self) -> None:
-        _end(self)
-
 
 def fork_template(inherited: object) -> Template:
     """Fork this process, with all it holds, as a template.  The caller's thread is the only one that goes on there.
 
-    Under ``-W error`` Python raises its warning about threads *after* the fork: that child is ended and reaped.
+    Signals are blocked: the template must not run the user's handlers, and a Ctrl-C here must not lose it.
     """
-    descriptors.require(8)
     _util._flush_std_streams()  # or every worker would print what is buffered here
+    with SignalsBlocked(*signal.valid_signals()):
+        made = _fork_template(inherited)
+    return made  # a KeyboardInterrupt in the line above drops it, which ends it
+
+
+def _fork_template(inherited: object) -> Template:
+    """Fork; under ``-W error`` Python raises its warning about threads *after* it: that child is ended and reaped."""
+    descriptors.require(8)
     lifeline_w: Descriptor | None = None
     ours: socket.socket | None = None
     with descriptors.lock:  # so that no fork in another thread takes the template's ends along
@@ -131,10 +135,9 @@ def fork_template(inherited: object) -> Template:
             descriptors.forget(theirs)  # the template keeps it through the fork
             lifeline_end, lifeline_w = descriptors.pipe()
             lifeline_r = descriptors.forget(lifeline_end)
-            with SignalsBlocked(*signal.valid_signals()):
-                pid = os.fork()
-                if pid == 0:
-                    _be_template(theirs, lifeline_r, inherited)
+            pid = os.fork()
+            if pid == 0:
+                _be_template(theirs, lifeline_r, inherited)
             template = _ForkedTemplate((pid, lifeline_w))
         except BaseException:
             if theirs is not None:
@@ -183,11 +186,13 @@ def _reap_half_made(ours: socket.socket, lifeline_w: Descriptor | None) -> None:
     if lifeline_w is not None:
         lifeline_w.close()
     if len(hello) == STATUS.size:
+        pid = STATUS.unpack(hello)[0]
         try:
-            os.kill(STATUS.unpack(hello)[0], signal.SIGKILL)
-            os.waitpid(STATUS.unpack(hello)[0], 0)
+            if os.waitpid(pid, os.WNOHANG)[0] == 0:  # our child, so nobody else has its number
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
         except OSError:
-            pass
+            pass  # reaped already
 
 
 # --- start method forkserver -------------------------------------------------------------------------------------
@@ -230,9 +235,6 @@ class _TemplateProcess(Process):
 class _SpawnedTemplate(SpawnPopen):
     mark = "ezflow-forkserver"
 
-    def end(self) -> None:
-        _end(self)
-
 
 _TemplateProcess._Popen = _SpawnedTemplate
 
@@ -251,10 +253,9 @@ def spawn_template(preload: Sequence[str]) -> Template:
     return Template(booting._popen.pid, ours, booting._popen, "fork server of ezflow")
 
 
-def _end(popen: SpawnPopen) -> None:
-    """Close the lifeline, which kills the template in any state, and reap it."""
-    if popen.lifeline is not None:
-        popen.lifeline.close()
+def _end(requests: socket.socket, popen: SpawnPopen) -> None:
+    """End a template in any state, even a stopped one, and reap it."""
+    descriptors.close_socket(requests)
     popen.send_signal(signal.SIGKILL)
     popen.wait(START_LIMIT_SECONDS)
     popen.close()
