@@ -119,8 +119,7 @@ def fork_template(inherited: object) -> Template:
     """
     _util._flush_std_streams()  # or every worker would print what is buffered here
     with SignalsBlocked(*signal.valid_signals()):
-        made = _fork_template(inherited)
-    return made  # a KeyboardInterrupt in the line above drops it, which ends it
+        return _fork_template(inherited)  # a KeyboardInterrupt on the way out drops it, which ends it
 
 
 def _fork_template(inherited: object) -> Template:

@@ -38,7 +38,8 @@ class Program:
     """A program that starts workers."""
 
     def __init__(self, path: Path, method: str, *flags: str, **options: Any) -> None:
-        environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+        path_list = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environ = {**os.environ, "PYTHONPATH": os.pathsep.join(path_list)}
         self.process = subprocess.Popen(
             [sys.executable, *flags, str(path), method],
             stdin=subprocess.DEVNULL,
