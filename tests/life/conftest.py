@@ -20,6 +20,7 @@ def sigint_reaches_programs() -> Iterator[None]:
 
 
 WAITING = (
+    "test_ctrl_c_at_a_random_moment_ends_the_program",
     "test_pool_used_by_a_multiprocessing_child_does_not_hold_it_up",
     "test_calls_accepted_in_a_multiprocessing_child_are_finished",
     "test_nothing_grows",

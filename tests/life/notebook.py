@@ -71,6 +71,7 @@ class Kernel:
                 if until is not None and until in out:
                     break
             elif kind == "error":
+                assert error is None, f"{error}, then {content['ename']}"
                 error, trace = content["ename"], "\n".join(content["traceback"])
             elif kind == "status" and content["execution_state"] == "idle":
                 break

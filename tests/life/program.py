@@ -304,6 +304,17 @@ def environment(mark: str, env: Mapping[str, str] | None = None) -> dict[str, st
     return whole
 
 
+def has_terminals() -> bool:
+    """Tell whether this machine gives out pseudo-terminals."""
+    try:
+        ends = os.openpty()
+    except OSError:
+        return False
+    for end in ends:
+        os.close(end)
+    return True
+
+
 def marked(mark: str) -> dict[int, str]:
     """Give the living processes with this mark in their initial environment."""
     found: dict[int, str] = {}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import signal
+import sys
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
-from tests.life.program import Outcome, Program, start
+from tests.life.program import Outcome, Program, has_terminals, start
 
 HEAD = """
 import multiprocessing
@@ -153,3 +154,37 @@ def test_one_press_ends_the_program(phase: str, whole_group: bool, start_method:
         program.settle()
         program.interrupt(whole_group)
         check(program.finish())
+
+
+@pytest.mark.skipif(not has_terminals(), reason="no pseudo-terminals here")
+def test_ctrl_c_at_a_prompt_leaves_the_pool_usable(start_method: str, tmp_path: Path) -> None:
+    # A terminal sends SIGINT to every process in the foreground.
+    env = {"METHOD": start_method, "FOLDER": str(tmp_path)}
+    setup = "".join(
+        line + "\n" for line in HEAD.splitlines() if line.startswith(("import", "from", "folder", "context"))
+    )
+    setup += "def hang():\n    print('now', flush=True)\n    time.sleep(600)\n\n"
+    setup += "pool = ProcessPoolExecutor(2, context)\n"
+    with Program([sys.executable, "-q", "-i"], folder=tmp_path, env=env, terminal=True) as program:
+        program.type(setup)
+        program.type("print('\\n=', pool.submit(pow, 2, 3).result())\n")
+        assert program.expect("= ") == "8"
+        pids = "print('\\npids', *sorted(pool._processes))\n"
+        program.type(
+            "two = [pool.submit(pow, 2, 4), pool.submit(pow, 2, 5)]; two = [f.result() for f in two]\n" + pids
+        )
+        before = set(program.expect("pids ").split())
+        program.type("future = pool.submit(hang); finished = pool.submit(pow, 3, 3); future.result()\n")
+        program.expect("now")
+        program.settle()
+        program.type("\x03")
+        program.expect("KeyboardInterrupt")
+        program.type("print('\\n=', finished.result(), pool.submit(pow, 2, 6).result(), future.running())\n")
+        assert program.expect("= ") == "27 64 True"
+        program.type(pids)
+        assert set(program.expect("pids ").split()) >= before
+        program.type("future.cancel()\nexit()\n")
+        outcome = program.finish()
+
+    assert (outcome.code, outcome.left) == (0, []), outcome
+    assert outcome.stdout.count("Traceback") == 1, outcome

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.life.program import WAYS, start_as
+from tests.life.program import WAYS, has_terminals, start_as
 
 PROGRAM = """
 import dataclasses
@@ -131,6 +131,8 @@ def main():
 
 @pytest.mark.parametrize("way", WAYS)
 def test_program_works_and_its_main_module_runs_once(way: str, start_method: str, tmp_path: Path) -> None:
+    if way == "interactive" and not has_terminals():
+        pytest.skip("no pseudo-terminals here")
     counter = tmp_path / "counter"
     env = {"COUNTER": str(counter), "METHOD": start_method}
 
