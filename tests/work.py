@@ -644,3 +644,60 @@ class Value:
 def make_value(x: Any) -> Value:
     """Give something that can be referred to weakly."""
     return Value(x)
+
+
+def append_pid_and_remember(path: str, key: str, value: Any) -> None:
+    """Leave a trace of this process, keep a value."""
+    append(path, os.getpid())
+    state[key] = value
+
+
+def remember_all(values: dict[str, Any]) -> None:
+    """Keep values in this process."""
+    state.update(values)
+
+
+def put_pid() -> int:
+    """Put the process id into the queue that the initializer brought."""
+    state["queue"].put(os.getpid())
+    return os.getpid()
+
+
+def try_lock() -> bool:
+    """Try to take the lock that the initializer brought."""
+    taken: bool = state["lock"].acquire(block=False)
+    if taken:
+        state["lock"].release()
+    return taken
+
+
+def surroundings() -> tuple[int, dict[str, str], str, list[str], list[str]]:
+    """Give process id, environment, directory, path and arguments as they are here."""
+    return os.getpid(), dict(os.environ), os.getcwd(), list(sys.path), list(sys.argv)
+
+
+def import_and_get(module: str, name: str) -> Any:
+    """Import a module and give one of its names."""
+    import importlib
+
+    return getattr(importlib.import_module(module), name)
+
+
+def random_after_gate(arrived: str, gate: str) -> tuple[float, float]:
+    """Give a random number of Python's and one of numpy's, each worker once."""
+    import random
+
+    import numpy.random
+
+    pass_gate(arrived, gate)
+    return random.random(), float(numpy.random.random())  # the legacy stream is the point
+
+
+def session() -> tuple[int, int, int, str]:
+    """Give process id, session, group and what standard input is."""
+    return os.getpid(), os.getsid(0), os.getpgrp(), os.readlink("/proc/self/fd/0")
+
+
+def modules() -> set[str]:
+    """Give the names of the modules that are imported here."""
+    return set(sys.modules)

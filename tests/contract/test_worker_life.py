@@ -1,0 +1,309 @@
+"""The life of a worker: how it begins, how long it lives, what it sees of the parent."""
+
+from __future__ import annotations
+
+import collections
+import math
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from ezflow import PoolBroken, ProcessPoolExecutor
+from ezflow._cpus import usable_cpus
+from tests import work
+from tests.contract.gates import LIMIT, Gate, lines, wait_gone, wait_until, warm, workers
+
+MakePool = Callable[..., ProcessPoolExecutor]
+
+# ------------------------------------------------------------------------------------- budgets
+
+
+@pytest.mark.parametrize("n_calls", [40, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n_workers", [1, 2, 3, 4])
+@pytest.mark.parametrize("max_tasks", [1, 2, 3, 4, 5])
+def test_worker_is_replaced_after_so_many_calls(
+    make_pool: MakePool, max_tasks: int, n_workers: int, n_calls: int
+) -> None:
+    pool = make_pool(n_workers, max_tasks_per_child=max_tasks)
+
+    futures = [pool.submit(work.pid_of, i) for i in range(n_calls)]
+    counts = collections.Counter(future.result(LIMIT) for future in futures)
+
+    assert sum(counts.values()) == n_calls
+    assert max(counts.values()) <= max_tasks
+    assert len(counts) >= math.ceil(n_calls / max_tasks)
+    pool.shutdown()
+    wait_gone(*counts)
+
+
+def test_budget_holds_for_map_and_for_errors(make_pool: MakePool) -> None:
+    pool = make_pool(2, max_tasks_per_child=5)
+
+    pids = collections.Counter(pool.map(work.pid_of, range(50)))
+    for i in range(20):
+        future = pool.submit(work.fail_on_odd, i)
+        assert (future.exception(LIMIT) is None) == (i % 2 == 0)
+    pids.update(pool.map(work.pid_of, range(50), chunksize=5))
+
+    assert max(pids.values()) <= 25  # a chunk is a call
+    assert len(pids) >= 10 + 2
+
+
+def test_one_slow_call_does_not_keep_others_from_being_replaced(make_pool: MakePool, tmp_path: Path) -> None:
+    pool = make_pool(2, max_tasks_per_child=2)
+    gate = Gate(tmp_path)
+    slow = pool.submit(work.pass_gate, *gate.args())
+    gate.wait_arrived()
+
+    counts = collections.Counter(f.result(LIMIT) for f in [pool.submit(work.pid) for _ in range(50)])
+
+    assert max(counts.values()) <= 2
+    gate.open()
+    assert slow.result(LIMIT) not in counts or counts[slow.result(0)] == 1
+
+
+def test_shutdown_finishes_calls_that_need_new_workers(make_pool: MakePool) -> None:
+    pool = make_pool(2, max_tasks_per_child=1)
+    futures = [pool.submit(work.square, i) for i in range(30)]
+
+    pool.shutdown(wait=True)
+
+    assert [future.result(0) for future in futures] == [i * i for i in range(30)]
+
+
+@pytest.mark.parametrize("wrong", [0, -1])
+def test_budget_is_at_least_one(make_pool: MakePool, wrong: int) -> None:
+    with pytest.raises(ValueError, match="max_tasks_per_child must be >= 1"):
+        make_pool(1, max_tasks_per_child=wrong)
+
+
+def test_budget_is_an_integer(make_pool: MakePool) -> None:
+    with pytest.raises(TypeError, match="max_tasks_per_child must be an integer"):
+        make_pool(1, max_tasks_per_child=1.5)
+
+
+def test_idle_workers_are_ended_and_come_back(make_pool: MakePool, tmp_path: Path) -> None:
+    pool = make_pool(3, idle_timeout=0.2)
+    pids = warm(pool, 3, tmp_path)
+
+    wait_until(lambda: not workers(pool), "the end of idle workers")
+
+    wait_gone(*pids)
+    assert pool.submit(work.pid).result(LIMIT) not in pids
+
+
+def test_busy_worker_is_not_idle(make_pool: MakePool, tmp_path: Path) -> None:
+    pool = make_pool(2, idle_timeout=0.2)
+    warm(pool, 2, tmp_path)
+    gate = Gate(tmp_path)
+    future = pool.submit(work.pass_gate, *gate.args())
+    (pid,) = gate.wait_arrived()
+
+    wait_until(lambda: workers(pool) == {pid}, "the end of the idle one")
+    gate.open()
+
+    assert future.result(LIMIT) == pid
+
+
+def test_worker_that_holds_too_much_memory_is_replaced_between_calls(make_pool: MakePool) -> None:
+    limit = psutil.Process().memory_info().rss + (
+        200 << 20
+    )  # a forked worker begins with what the parent has
+    pool = make_pool(1, max_memory_per_child=limit)
+    pid = pool.submit(work.pid).result(LIMIT)
+    assert pool.submit(work.pid).result(LIMIT) == pid
+
+    futures = [pool.submit(work.allocate, limit), *(pool.submit(work.pid) for _ in range(5))]
+
+    assert futures[0].result(LIMIT) == pid  # the call itself ends well
+    assert all(
+        future.result(LIMIT) for future in futures[1:]
+    )  # one of them may have begun before it was noticed
+    wait_gone(pid)
+    assert pool.submit(work.pid).result(LIMIT) != pid
+
+
+@pytest.mark.parametrize("name", ["idle_timeout", "max_memory_per_child"])
+@pytest.mark.parametrize("wrong", [0, -1])
+def test_limits_of_workers_are_positive(make_pool: MakePool, name: str, wrong: int) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be greater than 0"):
+        make_pool(1, **{name: wrong})
+
+
+# ------------------------------------------------------------------------------------- initializers
+
+
+def test_initializer_runs_once_in_every_worker_before_its_calls(make_pool: MakePool, tmp_path: Path) -> None:
+    inits = tmp_path / "inits"
+    pool = make_pool(3, initializer=work.append_pid_and_remember, initargs=(str(inits), "key", "value"))
+
+    values = [f.result(LIMIT) for f in [pool.submit(work.recall, "key") for _ in range(100)]]
+    pids = warm(pool, 3, tmp_path)
+
+    assert values == ["value"] * 100
+    assert sorted(map(int, lines(inits))) == sorted(pids)
+
+
+def test_replaced_worker_ran_the_initializer(make_pool: MakePool) -> None:
+    pool = make_pool(1, initializer=work.remember, initargs=("key", "value"))
+    assert pool.submit(os._exit, 3).exception(LIMIT) is not None
+
+    assert pool.submit(work.recall, "key").result(LIMIT) == "value"
+
+
+def test_locks_and_queues_travel_as_initargs(make_pool: MakePool, context: Any) -> None:
+    lock, queue = context.Lock(), context.Queue()
+    try:
+        pool = make_pool(2, initializer=work.remember_all, initargs=({"lock": lock, "queue": queue},))
+
+        assert pool.submit(work.use_lock).result(LIMIT)
+        pid = pool.submit(work.put_pid).result(LIMIT)
+        assert queue.get(timeout=LIMIT) == pid
+        with lock:  # it is the same lock
+            future = pool.submit(work.try_lock)
+            assert future.result(LIMIT) is False
+        assert pool.submit(work.try_lock).result(LIMIT) is True
+    finally:
+        queue.close()
+        queue.join_thread()
+
+
+@pytest.mark.parametrize("fn", [lambda: work.remember("key", "by lambda"), print])
+def test_initializer_of_any_kind(make_pool: MakePool, fn: Callable[[], object]) -> None:
+    pool = make_pool(1, initializer=fn)
+
+    assert pool.submit(work.recall, "key").result(LIMIT) == (None if fn is print else "by lambda")
+
+
+def test_initializer_is_callable(make_pool: MakePool) -> None:
+    with pytest.raises(TypeError, match="initializer must be a callable"):
+        make_pool(1, initializer=3)
+
+
+def test_failing_initializer_is_seen_by_everybody(
+    make_pool: MakePool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pool = make_pool(2, initializer=work.raise_value_error, initargs=("XYZ",))
+    future = pool.submit(work.square, 3)
+
+    with pytest.raises(PoolBroken, match="XYZ") as caught:
+        future.result(LIMIT)
+
+    assert isinstance(caught.value.__cause__, ValueError)
+    frames = []
+    traceback = caught.value.__cause__.__traceback__
+    while traceback is not None:
+        frames.append(traceback.tb_frame.f_code.co_name)
+        traceback = traceback.tb_next
+    assert frames[-1] == "raise_value_error"
+    pool.shutdown()
+    assert capfd.readouterr().err == ""  # printing is not delivery
+
+
+# ------------------------------------------------------------------------------------- surroundings
+
+
+CAPS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@pytest.mark.parametrize("n_workers", [1, 2, 1000])
+def test_numeric_libraries_share_the_cores(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch, n_workers: int
+) -> None:
+    for name in CAPS:
+        monkeypatch.delenv(name, raising=False)
+    pool = make_pool(n_workers)
+
+    seen = [pool.submit(os.getenv, name).result(LIMIT) for name in CAPS]
+
+    assert seen == [str(max(1, usable_cpus() // n_workers))] * 3
+    assert not any(name in os.environ for name in CAPS)  # the parent is left alone
+
+
+def test_threads_that_the_user_has_set_stay(make_pool: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "17")
+    pool = make_pool(4)
+
+    assert pool.submit(os.getenv, "OMP_NUM_THREADS").result(LIMIT) == "17"
+
+
+def test_new_worker_sees_the_surroundings_of_the_parent_as_they_are_now(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pool = make_pool(2)
+    old = pool.submit(work.pid).result(LIMIT)
+    module = tmp_path / "only_here_now.py"
+    module.write_text("answer = 42\n")
+    monkeypatch.setenv("EZFLOW_TEST_NEW", "new")
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["program", "--option"])
+    gate = Gate(tmp_path)
+    # The old worker is kept busy, so the next call starts a new one.
+    blocker = pool.submit(work.pass_gate, *gate.args())
+    gate.wait_arrived()
+
+    pid, environ, cwd, path, argv = pool.submit(work.surroundings).result(LIMIT)
+    answer = pool.submit(work.import_and_get, "only_here_now", "answer").result(LIMIT)
+
+    assert pid != old
+    assert environ["EZFLOW_TEST_NEW"] == "new"
+    assert "HOME" not in environ
+    assert cwd == str(tmp_path)
+    assert path[0] == str(tmp_path)
+    assert argv == ["program", "--option"]
+    assert answer == 42
+    gate.open()
+    blocker.result(LIMIT)
+
+
+def test_new_pool_sees_an_environment_that_changed_after_the_first(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EZFLOW_TEST_NEW", "first")
+    assert make_pool(1).submit(os.getenv, "EZFLOW_TEST_NEW").result(LIMIT) == "first"
+    monkeypatch.setenv("EZFLOW_TEST_NEW", "second")
+
+    assert make_pool(1).submit(os.getenv, "EZFLOW_TEST_NEW").result(LIMIT) == "second"
+
+
+def test_workers_have_random_streams_of_their_own(make_pool: MakePool, tmp_path: Path) -> None:
+    pytest.importorskip("numpy")
+    import numpy.random  # noqa: F401  # so that forked workers inherit its state
+
+    pool = make_pool(4)
+    gate = Gate(tmp_path)
+    futures = [pool.submit(work.random_after_gate, *gate.args()) for _ in range(4)]
+    gate.wait_arrived(4)
+    gate.open()
+
+    numbers = [number for future in futures for number in future.result(LIMIT)]
+
+    assert len(numbers) == len(set(numbers)) == 8
+
+
+def test_worker_is_cut_off_from_the_terminal(pool: ProcessPoolExecutor) -> None:
+    pid, session, group, stdin = pool.submit(work.session).result(LIMIT)
+
+    assert pid == session == group
+    assert session != os.getsid(0)
+    assert stdin == os.devnull
+
+
+def test_main_module_of_the_program_is_not_imported_in_a_worker(
+    pool: ProcessPoolExecutor, start_method: str
+) -> None:
+    if start_method == "fork":
+        pytest.skip("a forked worker has everything the parent had")
+    modules = pool.submit(work.modules).result(LIMIT)
+
+    assert "pytest" not in modules
+    assert "concurrent.futures.process" not in modules
+    assert "asyncio" not in modules
+    assert "numpy" not in modules
