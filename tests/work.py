@@ -701,3 +701,151 @@ def session() -> tuple[int, int, int, str]:
 def modules() -> set[str]:
     """Give the names of the modules that are imported here."""
     return set(sys.modules)
+
+
+def fail_three_deep(text: str) -> NoReturn:
+    """Raise in a function of a function."""
+
+    def second() -> NoReturn:
+        third(text)
+
+    second()
+
+
+def third(text: str) -> NoReturn:
+    """Raise."""
+    raise KeyError(text)  # the place
+
+
+def fail_with_history(_: object) -> NoReturn:
+    """Raise an error with cause, context and notes."""
+    try:
+        try:
+            1 / 0  # noqa: B018
+        except ZeroDivisionError:
+            raise KeyError("middle")  # noqa: B904  # the context is wanted
+    except KeyError as error:
+        top = ValueError("top", 3)
+        top.add_note("first note")
+        top.add_note("second note")
+        raise top from error
+
+
+def fail_in_a_group(_: object) -> NoReturn:
+    """Raise a group that holds a group; its members were raised."""
+    members: list[Exception] = []
+    for error in (ValueError("outer"), KeyError("inner")):
+        try:
+            raise error
+        except Exception as raised:
+            members.append(raised)
+    raise ExceptionGroup("several", [members[0], ExceptionGroup("inside", [members[1]])])
+
+
+def raise_bad_init_for(_: object) -> NoReturn:
+    """Raise an exception that plain pickle cannot rebuild."""
+    raise BadInit(1, 2)
+
+
+def raise_unknown_class() -> NoReturn:
+    """Raise an exception of a class that exists in this process only."""
+    import types
+
+    module = types.ModuleType("exists_only_in_the_worker")
+    sys.modules[module.__name__] = module
+    local = type("Local", (LookupError,), {"__module__": module.__name__})
+    module.Local = local  # type: ignore[attr-defined]
+    raise local("only here")
+
+
+def fail_with_long_chain(n: int) -> NoReturn:
+    """Raise an error with n causes."""
+    error = ValueError("first")
+    for i in range(n):
+        link = ValueError(i)
+        link.__cause__ = error
+        error = link
+    raise error
+
+
+def recurse() -> Any:
+    """Recurse for ever."""
+    return recurse()
+
+
+def fail_in_made_up_source() -> None:
+    """Raise in source that is in no file and in this process only."""
+    import linecache
+
+    source = "def made_up(x):\n    y = x + 1\n    return y / 0  # in no file\n"
+    space: dict[str, Any] = {}
+    filename = f"<made up in {os.getpid()}>"
+    linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
+    exec(compile(source, filename, "exec"), space)
+    space["made_up"](1)
+
+
+def close_all_descriptors() -> None:
+    """Close every descriptor, those of the pool as well."""
+    os.closerange(0, 4096)
+
+
+def take_all_signals() -> int:
+    """Handle every signal in Python, doing nothing."""
+    for number in signal.valid_signals():
+        try:
+            signal.signal(number, nothing)
+        except (OSError, ValueError):
+            pass
+    return os.getpid()
+
+
+def take_all_signals_and_wait(started: str) -> None:
+    """Handle every signal in Python, wait."""
+    take_all_signals()
+    append(started, os.getpid())
+    while True:
+        time.sleep(1)
+
+
+def block_all_signals_and_wait(started: str) -> None:
+    """Let no signal through, wait."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    append(started, os.getpid())
+    while True:
+        time.sleep(1)
+
+
+def leave_thread(daemon: bool) -> int:
+    """Leave a thread behind that never ends."""
+    threading.Thread(target=threading.Event().wait, daemon=daemon).start()
+    return os.getpid()
+
+
+def print_into(path: str) -> None:
+    """Print into a file without end."""
+    with open(path, "w") as file:
+        while True:
+            print("x" * 1000, file=file, flush=True)
+
+
+def limit_memory(nbytes: int) -> int:
+    """Let this process take so many bytes more and no more."""
+    import resource
+
+    with open("/proc/self/statm") as file:
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + nbytes, used + nbytes))
+    return os.getpid()
+
+
+def length_of_new(nbytes: int) -> int:
+    """Take memory, give how much."""
+    return len(bytearray(nbytes))
+
+
+def forget_modules() -> None:
+    """Forget every imported module."""
+    for name in list(sys.modules):
+        if name.startswith(("ezflow", "pickle", "tests")):
+            del sys.modules[name]
