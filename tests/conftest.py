@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from multiprocessing import resource_tracker
+from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
 import psutil
@@ -63,12 +63,15 @@ def pool(make_pool: Callable[..., ProcessPoolExecutor]) -> ProcessPoolExecutor:
 
 
 def _helpers() -> tuple[set[int], set[int]]:
-    """Give pids and descriptors of the two helpers that are started once and live as long as this process."""
+    """Give pids and descriptors of the helpers that are started once and live as long as this process."""
     pids: set[int | None] = set()
     fds: set[int | None] = set()
     tracker = resource_tracker._resource_tracker
     pids.add(tracker._pid)
     fds.add(tracker._fd)
+    standard = forkserver._forkserver
+    pids.add(standard._forkserver_pid)
+    fds.add(standard._forkserver_alive_fd)
     shared = template._shared
     if shared is not None:
         pids.add(shared.pid)

@@ -849,3 +849,72 @@ def forget_modules() -> None:
     for name in list(sys.modules):
         if name.startswith(("ezflow", "pickle", "tests")):
             del sys.modules[name]
+
+
+def _pool_of(method: str, n_workers: int = 1) -> Any:
+    """Make a pool here."""
+    import multiprocessing
+
+    from ezflow import ProcessPoolExecutor
+
+    return ProcessPoolExecutor(n_workers, multiprocessing.get_context(method))
+
+
+def nested_with(method: str, n: int) -> int:
+    """Make a pool in the worker and use it."""
+    with _pool_of(method) as pool:
+        result: int = pool.submit(square, n).result()
+        assert list(pool.map(square, range(3))) == [0, 1, 4]
+    return result
+
+
+def nested_deep(method: str, depth: int) -> int:
+    """Make a pool in a worker of a pool in a worker ..., count them."""
+    if not depth:
+        return 0
+    with _pool_of(method) as pool:
+        inner: int = pool.submit(nested_deep, method, depth - 1).result()
+    return inner + 1
+
+
+def nested_kept(method: str) -> int:
+    """Use a pool that this worker keeps; give its worker."""
+    if "pool" not in state:
+        state["pool"] = _pool_of(method)
+    result: int = state["pool"].submit(os.getpid).result()
+    return result
+
+
+def nested_and_hang(method: str, path: str, end: Any) -> None:
+    """Make a pool of two, write all process ids, hang."""
+    pool = _pool_of(method, 2)
+    append(path, os.getpid())
+    for _ in range(2):
+        pool.submit(append_then, path, time.sleep, 300)
+    while Path(path).read_text().count("\n") < 3:
+        time.sleep(0.002)
+    if end is not None:
+        end(3)
+    time.sleep(300)
+
+
+def nested_into_queue(queue: Any, n: int) -> None:
+    """Make a pool here, put its answer into a queue."""
+    queue.put(nested(n))
+
+
+def use_pool(pool: Any) -> Any:
+    """Use a pool that came as an argument."""
+    return pool.submit(square, 3).result()
+
+
+def use_pool_of_module() -> Any:
+    """Use a pool that this module holds."""
+    return state["pool"].submit(square, 3).result()
+
+
+def digest(data: bytes) -> str:
+    """Give the SHA-256 of data."""
+    import hashlib
+
+    return hashlib.sha256(data).hexdigest()
