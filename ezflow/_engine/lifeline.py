@@ -49,11 +49,16 @@ def _arm_kernel(fd: int, owner: int) -> bool:
     except OSError:  # sandboxes such as gVisor
         return False
     # 1. the parent dies  2. we arm: no event will come any more.  So look once, after arming.
-    poller = select.poll()
-    poller.register(fd, 0)
-    if poller.poll(0):
+    if is_cut(fd):
         _end(owner)
     return True
+
+
+def is_cut(fd: int) -> bool:
+    """Tell whether the other end of the pipe is closed."""
+    poller = select.poll()
+    poller.register(fd, 0)
+    return bool(poller.poll(0))
 
 
 def _watch(fd: int) -> None:

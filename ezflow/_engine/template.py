@@ -155,7 +155,10 @@ def _fork_template(inherited: object) -> Template:
 def _be_template(requests: socket.socket, lifeline_r: int, inherited: object) -> NoReturn:
     """Run the template loop in the freshly forked child; never return into the caller's code."""
     try:
-        requests.send(STATUS.pack(os.getpid()))  # read only if the parent's os.fork raised
+        try:
+            requests.send(STATUS.pack(os.getpid()))  # read only if the parent's os.fork raised
+        except OSError:
+            os._exit(0)  # the parent has given up, or is gone
         gc_was_enabled = gc.isenabled()
         gc.disable()  # a collection here would run finalizers that belong to the parent
         surroundings.drop_handlers()
@@ -421,8 +424,10 @@ def _be_worker(data_r: int, fds: list[int]) -> NoReturn:
             atexit.register(_util._exit_function)
         try:
             me: Any = _load(data_r)
-        except EOFError:
-            os._exit(1)  # the parent died, or gave this start up
+        except (EOFError, pickle.UnpicklingError):
+            if lifeline.is_cut(parent_sentinel):
+                os._exit(1)  # the parent died, or gave this start up
+            raise
         code = me._bootstrap(parent_sentinel=parent_sentinel)
         if _RUNS_EXIT_FUNCTIONS:
             atexit._run_exitfuncs()
