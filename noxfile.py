@@ -22,12 +22,12 @@ PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 ALL_PYTHONS = nox.project.python_versions(PYPROJECT)
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
-# The whole test-suite runs on the Python that runs nox, all others skip the tests marked `slow`.
-# `stress` never runs here. Make this list longer if CI has the time (limit: 15 minutes on 2 cores).
-FULL_TESTS = [HERE]
-
-
-PYTEST = ["python", "-m", "pytest", "-p", "tests.guard"]
+# CI has 15 minutes on 2 cores. So `tests` and `conformance` deal the start methods over the Pythons found: with
+# three of them, each test runs on every Python and with every start method, but not with every pair of the two.
+# `full` runs every pair, before a release. Tests marked `stress` run in `stress` only.
+DEAL = True
+MORE_THAN_CORES = 3  # test processes per core: most of a test's time is waiting
+PYTEST = ["python", "-m", "pytest", "-p", "tests.plugin"]
 
 
 def find_pythons() -> list[str]:
@@ -120,15 +120,28 @@ def run_each(session: nox.Session, *commands: Sequence[str]) -> None:
         session.error(f"failed: {', '.join(failed)}")
 
 
+def run_tests(session: nox.Session, *arguments: str) -> None:
+    """Run pytest on several processes, in a copy of the checkout without the package."""
+    leave_sources(session)
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    session.run(*PYTEST, f"-n{MORE_THAN_CORES * n_cores}", "--dist=worksteal", "--durations=5", *arguments)
+
+
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Test-suite on one Python; for all start methods, in random order. Arguments go to pytest."""
+    """Test-suite on one Python, in random order. Arguments go to pytest; with some, nothing is dealt."""
     install(session, "tests")
-    leave_sources(session)
-    skipped = "not stress" if session.python in FULL_TESTS else "not stress and not slow"
-    session.run(
-        *PYTEST, "-n", "auto", "--dist", "worksteal", "--durations=10", "-m", skipped, *session.posargs
+    share = (
+        f"{PYTHONS.index(str(session.python)) + 1}/{len(PYTHONS)}" if DEAL and not session.posargs else "1/1"
     )
+    run_tests(session, "-m", "not stress", f"--share={share}", *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def full(session: nox.Session) -> None:
+    """Test-suite with every start method on every Python. Takes long; not part of CI."""
+    install(session, "tests")
+    run_tests(session, "-m", "not stress", *session.posargs)
 
 
 @nox.session
@@ -137,8 +150,7 @@ def minimal(session: nox.Session) -> None:
     install(session, "tests")
     oldest = [one.replace(">=", "==") for one in PYPROJECT["project"]["dependencies"]]
     session.install(*oldest)
-    leave_sources(session)
-    session.run(*PYTEST, "-n", "auto", "-m", "not stress and not slow", *session.posargs)
+    run_tests(session, "-m", "not stress and not slow", *session.posargs)
 
 
 @nox.session
@@ -156,18 +168,24 @@ def stress(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def conformance(session: nox.Session) -> None:
-    """CPython's own process-pool tests on our class, under every start method."""
+    """CPython's own process-pool tests on our class. Arguments go to the runner; with some, nothing is dealt."""
     install(session, "tests")
     leave_sources(session)
-    session.run("python", "-m", "tests.conformance", *session.posargs)
+    part, methods = PYTHONS.index(str(session.python)), ["fork", "forkserver", "spawn"]
+    mine = {methods[part % 3], *(methods[i] for i in range(3) if i % len(PYTHONS) == part), "future"}
+    chosen = (
+        [["--method", method] for method in sorted(mine)]
+        if DEAL and not session.posargs
+        else [session.posargs]
+    )
+    run_each(session, *(["python", "-m", "tests.conformance", *arguments] for arguments in chosen))
 
 
 @nox.session
 def clients(session: nox.Session) -> None:
     """Third-party users of an executor on our class."""
     install(session, "clients")
-    leave_sources(session)
-    session.run(*PYTEST, "-n", "auto", "tests/clients", *session.posargs)
+    run_tests(session, "tests/clients", *session.posargs)
 
 
 @nox.session

@@ -1,0 +1,69 @@
+"""A pytest plugin for nox: a limit for the end of each test, and a share of the tests for each Python.
+
+Loaded with `-p tests.plugin`; a plain `pytest` does without.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+import zlib
+from collections.abc import Iterator
+
+import pytest
+
+LIMIT = 120.0
+"""Seconds that the fixtures of one test may take to end; then all stacks are shown and the process exits.
+
+pytest's own timer and that of pytest-timeout are both switched off as soon as a test fails, so a fixture
+that then hangs while it ends a pool would hang for ever.
+"""
+
+METHODS = ("fork", "forkserver", "spawn")
+
+_STDERR = os.dup(sys.__stderr__.fileno() if sys.__stderr__ is not None else 2)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown() -> Iterator[None]:
+    """Start the timer anew for each test's end."""
+    faulthandler.dump_traceback_later(LIMIT, exit=True, file=_STDERR)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--share`."""
+    parser.addoption(
+        "--share", default="1/1", metavar="K/N", help="deal the start methods over N runs; this is the K-th"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep this run's share.
+
+    With three runs each test runs in each of them, every time with another start method, so that together
+    they see every test on every Python and with every start method. Tests without a start method always run.
+    """
+    part, n_parts = map(int, config.getoption("--share").split("/"))
+    kept, others = [], []
+    for item in items:
+        method = start_method_of(item)
+        if method is None:
+            kept.append(item)
+            continue
+        turn = zlib.crc32(item.nodeid.replace(method, "").encode()) + METHODS.index(method)
+        (kept if turn % n_parts == part - 1 else others).append(item)
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = kept
+
+
+def start_method_of(item: pytest.Item) -> str | None:
+    """Find the start method among a test's parameters."""
+    callspec = getattr(item, "callspec", None)
+    values = callspec.params.values() if callspec is not None else ()
+    return next((value for value in values if isinstance(value, str) and value in METHODS), None)
