@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from ._engine.machine import Job
+from ._engine.events import Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -25,7 +25,9 @@ class Sink(Protocol):
 class Sealed(Protocol):
     """An answer that has not been opened: opening may run user code, so the receiver does it."""
 
-    failed: bool
+    @property
+    def failed(self) -> bool:
+        """Whether it is known to be an error."""
 
     def open(self) -> tuple[object, BaseException | None]:
         """Give the value, or the error, by running user code where unpickling needs it."""
@@ -38,14 +40,14 @@ class Call(Job):
 
     def __init__(
         self,
-        id: int,
+        number: int,
         payload: bytes,
         needs: tuple[Definition, ...],
         label: str,
         sink: Sink,
         limit: float | None = None,
     ) -> None:
-        Job.__init__(self, id, len(payload), limit)
+        Job.__init__(self, number, len(payload), limit)
         self.payload = payload
         self.needs = needs
         self.label = label

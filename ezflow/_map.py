@@ -139,7 +139,7 @@ class Stream(Generic[T]):
                     left = self._end - monotonic()
                     if left <= 0 or not self._bell.acquire(timeout=left):
                         if slot.done:
-                            break
+                            break  # type: ignore[unreachable]  # set by the dispatcher meanwhile
                         raise TimeoutError
         finally:
             self.awaited = None

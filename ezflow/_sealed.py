@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._wire.codec import loads, unpack_value
 from ._wire.messages import UNREADABLE, UNSENDABLE, VALUE
 
 
@@ -28,8 +29,6 @@ class SealedAnswer:
     def open(self) -> tuple[object, BaseException | None]:
         """Rebuild the value or the error; runs user code, never raises an `Exception`."""
         if self._kind == VALUE and self._limit is None:
-            from ._wire.codec import unpack_value
-
             try:
                 return unpack_value(self._payload), None
             except Exception as error:
@@ -40,7 +39,6 @@ class SealedAnswer:
         """Rebuild the error."""
         from . import errors
         from ._tracebacks import unpack_exception
-        from ._wire.codec import loads
 
         cause = None if self._kind == VALUE else unpack_exception(bytes(self._payload), loads)
         if self._limit is not None:

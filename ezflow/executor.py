@@ -141,8 +141,8 @@ class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
             method = multiprocessing.get_start_method(allow_none=True) or "forkserver"
             mp_context = multiprocessing.get_context(method)
         self._max_workers = max_workers
-        self._mp_context = mp_context
-        self._initializer = initializer
+        self._mp_context: BaseContext = mp_context
+        self._initializer = initializer  # type: ignore[assignment]  # the stubs want a result of None
         self._initargs = tuple(initargs)
         self._max_tasks_per_child = max_tasks_per_child
         self._cancel_running = cancel_running
@@ -157,7 +157,7 @@ class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
 
     # ------------------------------------------------------------ calls
 
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:  # type: ignore[override]  # a narrower future
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Schedule ``fn(*args, **kwargs)`` in a worker.
 
         Parameters
@@ -200,7 +200,7 @@ class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
     ) -> None:
         """Pack a call and hand it to the engine; its end goes to `sink`."""
         if not callable(fn):
-            self._refuse_uncallable(fn)
+            self._refuse_uncallable(fn)  # type: ignore[unreachable]
         engine = self._engine
         if engine is None or not engine.ready or self._shutdown_thread or engine.is_broken:
             engine = self._open_engine()
@@ -381,7 +381,7 @@ class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
         if self._engine is not None and os.getpid() == self._pid:
             self._engine.kill(signum)
 
-    def __exit__(self, exc_type: object, exc_val: object, exc_tb: object) -> bool:
+    def __exit__(self, exc_type: object, exc_val: object, exc_tb: object) -> None:
         """Shut down; after Ctrl-C without finishing what nobody will read."""
         if isinstance(exc_type, type) and issubclass(exc_type, KeyboardInterrupt):
             self.kill_workers()
@@ -391,7 +391,6 @@ class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
             self.kill_workers()
             self.shutdown(wait=True)
             raise
-        return False
 
     def __reduce__(self) -> str:
         """Refuse to travel: a pool lives in the process that made it."""
@@ -410,18 +409,18 @@ class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
         )
 
     @property
-    def _broken(self) -> str | bool:
+    def _broken(self) -> str | bool:  # type: ignore[override]  # read only here
         """Why the pool is broken, as the standard class keeps it."""
         engine = self._engine
         return str(engine.break_error()) if engine is not None and engine.is_broken else False
 
     @property
-    def _processes(self) -> dict[int, Any]:
+    def _processes(self) -> dict[int, Any]:  # type: ignore[override]  # read only here
         """The living processes by pid; debuggers and tests look here."""
         return self._engine.workers() if self._engine is not None else {}
 
     @property
-    def _executor_manager_thread(self) -> threading.Thread | None:
+    def _executor_manager_thread(self) -> threading.Thread | None:  # type: ignore[override]  # read only here
         """The thread that runs the pool, under the standard's name."""
         return self._engine.dispatcher if self._engine is not None else None
 

@@ -66,7 +66,7 @@ class Desk(Protocol):
         """Make sure that callbacks can run later."""
 
 
-class Gate(_RLock):
+class Gate(_RLock):  # type: ignore[misc]  # final in typeshed only
     """A condition whose `with` is a single C call.
 
     `threading.Condition.__enter__` is Python code: a KeyboardInterrupt between
@@ -75,6 +75,8 @@ class Gate(_RLock):
     """
 
     __slots__ = ("_sleepers",)
+
+    _sleepers: list[Any]
 
     def wait(self, timeout: float | None = None) -> bool:
         """Sleep until `notify_all`; the gate must be held, once."""
@@ -99,7 +101,7 @@ class Gate(_RLock):
         """Wake everybody who waits."""
         sleepers = getattr(self, "_sleepers", None)
         if sleepers:
-            self._sleepers: list[Any] = []
+            self._sleepers = []
             for sleeper in sleepers:
                 sleeper.release()
 
@@ -183,7 +185,7 @@ class Future(concurrent.futures.Future[T]):
             return cast("T", self._result)
         finally:
             error = None
-            self = cast("Any", None)  # break the cycle of exception, frame and future
+            self = cast("Any", None)  # noqa: PLW0642  # break the cycle of exception, frame and future
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Give the error of the call, or None if it returned a value.

@@ -24,7 +24,7 @@ class CallbackThread:
         """Start the thread if it does not run; where that is impossible, callbacks run where they fall due."""
         if self.thread is None and not self._stopped:
             with self._lock:
-                if self.thread is None and not self._stopped:
+                if self.thread is None:
                     thread = threading.Thread(target=self._main, name=self._name, daemon=True)
                     try:
                         thread.start()

@@ -47,7 +47,7 @@ from .._wire.messages import (
     READY,
     TOKEN,
 )
-from . import machine as m
+from . import events as ev
 from .callbacks import CallbackThread
 from .poller import IN, OUT, Bell, Poller
 from .worker import INTERRUPT_SIGNAL
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from .._wire.codec import Definition
     from ..future import Future
     from .child import Child, Starter
+    from .machine import Machine
 
 
 class _Word(Enum):
@@ -104,7 +105,7 @@ class Engine:
 
     def __init__(
         self,
-        machine: m.Machine[Call],
+        machine: Machine[Call],
         starter: Starter,
         needs: Callable[[], Iterable[Definition]],
         *,
@@ -256,7 +257,7 @@ class Engine:
         if threading.current_thread() is self._dispatcher:
             self._drain_inbox()
         elif not self.closed:
-            while not answer.acquire(timeout=1.0) and not self.closed and self._dispatcher.is_alive():
+            while not answer.acquire(timeout=1.0) and self._dispatcher.is_alive():
                 pass
         return future.cancelled()
 
@@ -312,7 +313,7 @@ class Engine:
         while not machine.finished:
             self._drain_inbox()
             if machine.finished:
-                break
+                break  # type: ignore[unreachable]  # an event may finish it
             self._hungry = machine.wants_submits()
             if inbox and (self._hungry or type(inbox[0]) is tuple):
                 self._hungry = False
@@ -339,7 +340,7 @@ class Engine:
                     self._read(link)
             if deadline is not None and monotonic() >= deadline:
                 self._read_all_due()
-                self._obey(machine.handle(m.Ticked(monotonic())))
+                self._obey(machine.handle(ev.Ticked(monotonic())))
 
     def _drain_inbox(self) -> None:
         """Tell the machine what has arrived; calls in a row travel as one event."""
@@ -358,7 +359,7 @@ class Engine:
             self._accept(calls)
 
     def _accept(self, calls: list[Call]) -> None:
-        self._obey(self._machine.handle(m.Submitted(calls, monotonic())))
+        self._obey(self._machine.handle(ev.Submitted(calls, monotonic())))
 
     def _take(self, item: tuple[Any, ...]) -> None:
         word = item[0]
@@ -367,49 +368,49 @@ class Engine:
             _, call, stop, answer = item
             if answer is not None:
                 self._answers[call.id] = answer
-            self._obey(machine.handle(m.CancelAsked(call, stop, monotonic())))
+            self._obey(machine.handle(ev.CancelAsked(call, stop, monotonic())))
         elif word is _Word.MADE:
             self._welcome(*item[1:])
         elif word is _Word.NOT_MADE:
             worker, error = item[1:]
             if worker in self._doomed:
                 self._doomed.discard(worker)
-                self._obey(machine.handle(m.Died(worker, (), monotonic())))
+                self._obey(machine.handle(ev.Died(worker, (), monotonic())))
             else:
                 self._broken_cause = error
-                self._obey(machine.handle(m.StartFailed(worker, monotonic())))
+                self._obey(machine.handle(ev.StartFailed(worker, monotonic())))
         elif word is _Word.CLOSE:
-            self._obey(machine.handle(m.CloseAsked(item[1], monotonic())))
+            self._obey(machine.handle(ev.CloseAsked(item[1], monotonic())))
         elif word is _Word.KILL:
             self._kill_signal = item[1]
-            self._obey(machine.handle(m.KillAsked(monotonic())))
+            self._obey(machine.handle(ev.KillAsked(monotonic())))
 
     # -- commands
 
-    def _obey(self, commands: Sequence[m.Command[Call]]) -> None:
+    def _obey(self, commands: Sequence[ev.Command[Call]]) -> None:
         """Carry out commands in order."""
         for command in commands:
             kind = type(command)
-            if kind is m.Send:
-                self._send(cast("m.Send[Call]", command))
-            elif kind is m.Settle:
-                self._settle(cast("m.Settle[Call]", command))
-            elif kind is m.Start:
-                self._to_start.append(cast("m.Start", command).worker)
+            if kind is ev.Send:
+                self._send(cast("ev.Send[Call]", command))
+            elif kind is ev.Settle:
+                self._settle(cast("ev.Settle[Call]", command))
+            elif kind is ev.Start:
+                self._to_start.append(cast("ev.Start", command).worker)
                 self._start_bell.release()
-            elif kind is m.Revoke:
-                self._revoke(cast("m.Revoke", command))
-            elif kind is m.Collect:
-                self._collect(cast("m.Collect", command).worker)
-            elif kind is m.Interrupt:
-                self._interrupt(cast("m.Interrupt", command))
-            elif kind is m.Kill:
-                self._kill(cast("m.Kill", command).worker)
-            elif kind is m.Retire:
-                self._write(self._links[cast("m.Retire", command).worker], [HEADER.pack(0, 0, EXIT, 0)])
+            elif kind is ev.Revoke:
+                self._revoke(cast("ev.Revoke", command))
+            elif kind is ev.Collect:
+                self._collect(cast("ev.Collect", command).worker)
+            elif kind is ev.Interrupt:
+                self._interrupt(cast("ev.Interrupt", command))
+            elif kind is ev.Kill:
+                self._kill(cast("ev.Kill", command).worker)
+            elif kind is ev.Retire:
+                self._write(self._links[cast("ev.Retire", command).worker], [HEADER.pack(0, 0, EXIT, 0)])
             # Finish needs no act: the loop looks at `machine.finished`
 
-    def _send(self, command: m.Send[Call]) -> None:
+    def _send(self, command: ev.Send[Call]) -> None:
         link = self._links[command.worker]
         parts: list[bytes] = []
         tokens: list[bytes] = []
@@ -437,15 +438,15 @@ class Engine:
         if not link.writer.write(link.child.sock, parts, nbytes) and not link.watching_out:
             link.watching_out = True
             self._poller.modify(link.child.sock.fileno(), IN | OUT)
-            self._obey(self._machine.handle(m.Blocked(link.worker)))
+            self._obey(self._machine.handle(ev.Blocked(link.worker)))
 
     def _flush(self, link: _Link) -> None:
         if link.writer.flush(link.child.sock):
             link.watching_out = False
             self._poller.modify(link.child.sock.fileno(), IN)
-            self._obey(self._machine.handle(m.Flushed(link.worker, monotonic())))
+            self._obey(self._machine.handle(ev.Flushed(link.worker, monotonic())))
 
-    def _revoke(self, command: m.Revoke) -> None:
+    def _revoke(self, command: ev.Revoke) -> None:
         """Take numbers out of the claims pipe: what the parent has read, no worker can claim."""
         link = self._links.get(command.worker)
         if link is None:
@@ -458,7 +459,7 @@ class Engine:
             kept, gone = found[: command.keep], found[command.keep :]
         if kept:
             os.write(link.child.token_write, b"".join(map(TOKEN.pack, kept)))
-        self._obey(self._machine.handle(m.Revoked(link.worker, gone, monotonic())))
+        self._obey(self._machine.handle(ev.Revoked(link.worker, gone, monotonic())))
 
     def _unclaimed(self, link: _Link) -> list[int]:
         """Empty the claims pipe."""
@@ -478,9 +479,9 @@ class Engine:
         while self._read(link):
             pass
         if worker in self._links:
-            self._obey(self._machine.handle(m.Collected(worker, monotonic())))
+            self._obey(self._machine.handle(ev.Collected(worker, monotonic())))
 
-    def _interrupt(self, command: m.Interrupt) -> None:
+    def _interrupt(self, command: ev.Interrupt) -> None:
         link = self._links[command.worker]
         call = self._machine.flight(command.worker).get(command.call)
         if call is not None:
@@ -501,23 +502,22 @@ class Engine:
         else:
             link.child.kill()
 
-    def _settle(self, command: m.Settle[Call]) -> None:
+    def _settle(self, command: ev.Settle[Call]) -> None:
         """End a call that has no answer of its own."""
         call, outcome = command.job, command.outcome
-        if outcome is m.Outcome.CANCELLED:
+        if outcome is ev.Outcome.CANCELLED:
             call.sink.drop()
-        elif outcome is m.Outcome.TIMED_OUT:
+        elif outcome is ev.Outcome.TIMED_OUT:
             call.sink.deliver(SealedError(errors.call_timeout(call.label, call.limit or 0.0, None)))
-        elif outcome is m.Outcome.WORKER_DIED:
+        elif outcome is ev.Outcome.WORKER_DIED:
             assert command.worker is not None
             child = self._links[command.worker].child
             call.sink.deliver(SealedError(errors.worker_died(child.pid, child.exit_code(), call.label)))
-        elif outcome is m.Outcome.BROKEN:
+        elif outcome is ev.Outcome.BROKEN:
             call.sink.deliver(SealedError(self.break_error()))
         answer = self._answers.pop(call.id, None)
         if answer is not None:
             answer.release()
-
 
     # -- workers
 
@@ -549,12 +549,12 @@ class Engine:
         heavy = False
         for number, kind, flags, payload in frames:
             if kind == READY:
-                self._obey(self._machine.handle(m.Ready(link.worker, monotonic())))
+                self._obey(self._machine.handle(ev.Ready(link.worker, monotonic())))
                 continue
             if kind == INIT_FAILED:
                 self._broken_cause = SealedAnswer(kind, payload, "the initializer").error()
                 self._broken_during = "initializer"
-                self._obey(self._machine.handle(m.InitFailed(link.worker)))
+                self._obey(self._machine.handle(ev.InitFailed(link.worker)))
                 continue
             heavy = heavy or bool(flags & HEAVY)
             done.append(number)
@@ -563,7 +563,7 @@ class Engine:
                 answers.append((call, SealedAnswer(kind, payload, call.label)))
         if done:
             # First work for the worker, then the news for the users.
-            self._obey(self._machine.handle(m.Returned(link.worker, done, monotonic(), heavy)))
+            self._obey(self._machine.handle(ev.Returned(link.worker, done, monotonic(), heavy)))
             for call, sealed in answers:
                 if call.interrupted is True:
                     sealed.make_timeout(call.limit)
@@ -593,7 +593,7 @@ class Engine:
         child.kill()  # what it had started
         if self._broken_cause is None or not self._machine.broken:
             self._early_cause(link)
-        self._obey(self._machine.handle(m.Died(link.worker, unclaimed, monotonic())))
+        self._obey(self._machine.handle(ev.Died(link.worker, unclaimed, monotonic())))
         del self._links[link.worker]
         child.close()
 
@@ -613,7 +613,7 @@ class Engine:
         """Fail every call: the dispatcher itself has a bug or ran out of something."""
         self._broken_cause, self._broken_during = error, "dispatcher"
         try:
-            self._obey(self._machine.handle(m.BreakAsked()))
+            self._obey(self._machine.handle(ev.BreakAsked()))
         except BaseException:
             pass  # settled below
         for link in self._links.values():

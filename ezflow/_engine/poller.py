@@ -50,7 +50,9 @@ class Bell:
 
     def __init__(self) -> None:
         if hasattr(os, "eventfd"):
-            self._ends = [descriptors.keep(lambda: Descriptor(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)))]
+            self._ends = [
+                descriptors.keep(lambda: Descriptor(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)))
+            ]
         else:
             self._ends = list(descriptors.pipe())
             for end in self._ends:
@@ -86,8 +88,8 @@ class Bell:
         the ringers that are under way; they hold no lock and need microseconds.
         """
         self._write = -1
-        end = monotonic() + 1.0
-        while self._ringing and monotonic() < end:
+        deadline = monotonic() + 1.0
+        while self._ringing and monotonic() < deadline:
             sleep(0)
         if self._ringing:
             return  # a ringer was torn by an exception: leak a number rather than risk a file

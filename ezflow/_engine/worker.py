@@ -74,6 +74,7 @@ class Intake:
         self._define = define
         self._queue: deque[tuple[int, int, int, bytes]] = deque()
         self._rest = bytearray()
+        self._claimed = 0  # number that was read and whose call has not been met yet
         self._fresh = 0  # queued frames that make everything before them obsolete
         self._poll = poll()
         self._poll.register(sock, POLLIN)
@@ -82,7 +83,6 @@ class Intake:
     def next_call(self) -> tuple[int, bytes] | None:
         """Wait for the next call that this worker may start; None when it is to exit."""
         queue = self._queue
-        claimed = 0
         while True:
             while not queue:
                 self._fill()
@@ -95,8 +95,10 @@ class Intake:
                 self._fresh -= 1
                 return call, payload
             elif not self._fresh:
-                claimed = claimed or self._claim()
-                if claimed == call:
+                if not self._claimed:
+                    self._claimed = self._claim()
+                if self._claimed == call:
+                    self._claimed = 0
                     return call, payload
 
     def _claim(self) -> int:
@@ -230,7 +232,7 @@ class _Loop:
                     self._space.define(key, data)
                 initializer, initargs, kwargs = self._space.unpack_call(settings["initializer"])
                 initializer(*initargs, **kwargs)
-            initializer = initargs = kwargs = inherited = None
+            initializer = initargs = inherited = kwargs = None  # type: ignore[assignment]  # freed
         except BaseException as error:
             self._leave_if_forked()
             self._send(0, INIT_FAILED, 0, self._pack_error(error))

@@ -99,7 +99,10 @@ def test_pool_after_shutdown_without_waiting_is_waited_for(env: dict[str, str], 
 def test_submit_in_an_exit_hook_is_refused(hook: str, env: dict[str, str], tmp_path: Path) -> None:
     # threading's hooks run in reverse order: registered before the first pool, this one runs after ours.
     text = f"""
+    parent = os.getpid()
     def hook():
+        if os.getpid() != parent:
+            return  # a child that was forked, by whomever, runs its parent's hooks of `threading`
         for what in (pool, ProcessPoolExecutor(1, context)):
             try:
                 what.submit(pow, 2, 3)

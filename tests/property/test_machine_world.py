@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ezflow._engine import machine as m
+from ezflow._engine import events as m
+from ezflow._engine.machine import Machine, State
 
 
 @dataclass
@@ -23,17 +24,15 @@ class Worker:
     """One simulated process."""
 
     frames: deque[tuple[int, bool]] = field(default_factory=deque)  # call, needs a claim
+    on_the_way: deque[tuple[int, bool]] = field(default_factory=deque)  # written, not received
     claims: deque[int] = field(default_factory=deque)
+    claimed: int = 0  # number read from the claims pipe, its call not met yet
     running: int | None = None
     answers: list[int] = field(default_factory=list)
     interrupted: bool = False
     exiting: bool = False
     killed: bool = False
     served: int = 0
-
-
-class World(m.Job):
-    """Only a name for the type checker."""
 
 
 class MachineWorld(RuleBasedStateMachine):
@@ -48,7 +47,7 @@ class MachineWorld(RuleBasedStateMachine):
     def make(self, n: int, max_tasks: int | None, idle_timeout: float | None, max_ahead: int) -> None:
         self.max_tasks = max_tasks
         self.max_ahead = max_ahead
-        self.machine: m.Machine[m.Job] = m.Machine(
+        self.machine: Machine[m.Job] = Machine(
             n, max_tasks=max_tasks, idle_timeout=idle_timeout, grace=1.0, exit_grace=2.0, max_ahead=max_ahead
         )
         self.now = 0.0
@@ -77,7 +76,7 @@ class MachineWorld(RuleBasedStateMachine):
                 w = self.workers[command.worker]
                 claim = not command.idle
                 for job in command.jobs:
-                    w.frames.append((job.id, claim))
+                    w.on_the_way.append((job.id, claim))
                     if claim:
                         w.claims.append(job.id)
                     claim = True
@@ -125,7 +124,8 @@ class MachineWorld(RuleBasedStateMachine):
             assert command.worker is not None
             assert self.workers[command.worker].running == call or (
                 # sent to an idle worker without a claim, and it died before it began
-                not self.started.get(call) and self.workers[command.worker].frames[0][0] == call
+                not self.started.get(call)
+                and call in {c for c, _ in [*self.workers[command.worker].frames, *self.workers[command.worker].on_the_way]}
             ), "an innocent call was blamed"
 
     def read(self, worker: int) -> None:
@@ -179,27 +179,41 @@ class MachineWorld(RuleBasedStateMachine):
         worker = data.draw(st.sampled_from(self.living()))
         w = self.workers[worker]
         for _ in range(steps):
-            if w.running is not None:
-                w.answers.append(w.running)
-                self.finished_by_worker.add(w.running)
-                w.running = None
-                w.served += 1
-                continue
-            fresh = [i for i, (_, claim) in enumerate(w.frames) if not claim]
-            if fresh:
-                for _ in range(fresh[-1]):
-                    w.frames.popleft()
-                call, _ = w.frames.popleft()
-            elif w.claims:
-                call = w.claims.popleft()
-                while w.frames[0][0] != call:
-                    w.frames.popleft()
-                w.frames.popleft()
-            else:
-                return
+            self.step(w)
+
+    def step(self, w: Worker) -> None:
+        """One move of a worker, as `Intake.next_call` makes it; numbers may arrive before their calls."""
+        if w.running is not None:
+            w.answers.append(w.running)
+            self.finished_by_worker.add(w.running)
+            w.running = None
+            w.served += 1
+            return
+        while w.frames:
+            call, claim = w.frames[0]
+            fresh = any(not c for _, c in w.frames)
+            if claim and not fresh and not w.claimed:
+                if not w.claims:
+                    return  # waits for a number or a fresh frame
+                w.claimed = w.claims.popleft()
+            w.frames.popleft()
+            if claim and w.claimed != call:
+                continue  # taken back
+            if not claim:
+                assert not w.claimed, "a number was read too early"
+            w.claimed = 0
             assert call not in self.revoked_for_ever, "a revoked call started"
             self.started[call] = self.started.get(call, 0) + 1
             w.running = call
+            return
+
+    @precondition(lambda self: any(w.on_the_way for w in self.workers.values()))
+    @rule(data=st.data(), n=st.integers(1, 4))
+    def frames_arrive(self, data: st.DataObject, n: int) -> None:
+        worker = data.draw(st.sampled_from(sorted(i for i, w in self.workers.items() if w.on_the_way)))
+        w = self.workers[worker]
+        for _ in range(min(n, len(w.on_the_way))):
+            w.frames.append(w.on_the_way.popleft())
 
     @precondition(lambda self: any(w.answers for w in self.workers.values()))
     @rule(data=st.data())
@@ -268,8 +282,8 @@ class MachineWorld(RuleBasedStateMachine):
     def no_more_workers_than_allowed(self) -> None:
         if hasattr(self, "machine"):
             states = [w.state for w in self.machine.workers.values()]
-            busy = [s for s in states if s in (m.State.STARTING, m.State.IDLE, m.State.BUSY)]
-            assert len(busy) <= self.machine.max_workers + states.count(m.State.STOPPING)
+            busy = [s for s in states if s in (State.STARTING, State.IDLE, State.BUSY)]
+            assert len(busy) <= self.machine.max_workers + states.count(State.STOPPING)
 
     @invariant()
     def count_of_live_jobs_is_right(self) -> None:
@@ -298,7 +312,9 @@ class MachineWorld(RuleBasedStateMachine):
                 w = self.workers.get(worker)
                 if w is None or w.killed:
                     continue
-                self._one_step(worker, w)
+                w.frames.extend(w.on_the_way)
+                w.on_the_way.clear()
+                self.step(w)
                 self.read(worker)
             for worker in sorted(self.workers):
                 if self.workers[worker].killed or self.workers[worker].exiting:
@@ -313,27 +329,6 @@ class MachineWorld(RuleBasedStateMachine):
             if how == "answered":
                 assert call in self.finished_by_worker
         assert not self.machine.workers
-
-    def _one_step(self, worker: int, w: Worker) -> None:
-        if w.running is not None:
-            w.answers.append(w.running)
-            self.finished_by_worker.add(w.running)
-            w.running = None
-            w.served += 1
-            return
-        fresh = [i for i, (_, claim) in enumerate(w.frames) if not claim]
-        if fresh:
-            for _ in range(fresh[-1]):
-                w.frames.popleft()
-            w.running = w.frames.popleft()[0]
-        elif w.claims:
-            w.running = w.claims.popleft()
-            while w.frames[0][0] != w.running:
-                w.frames.popleft()
-            w.frames.popleft()
-        if w.running is not None:
-            assert w.running not in self.revoked_for_ever
-            self.started[w.running] = self.started.get(w.running, 0) + 1
 
 
 MachineWorld.TestCase.settings = settings(

@@ -102,8 +102,14 @@ def interrupted(arm: Callable[[float], None], delay: float, work: Callable[[], N
             while time.monotonic() < end:
                 work()
             again = True
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
+        global last
+        last = "".join(traceback.format_exception(error))
         return again
+
+
+last = ""
+"""Where the last interrupt struck; shown if the round fails."""
 
 
 class Steady:
@@ -227,11 +233,11 @@ class Fresh:
             time.sleep(0.001)
 
     def _left(self) -> list[str]:
-        found = [f"process {pid}" for pid in children() - self.children]
+        found = [f"process {pid} {describe(pid)}" for pid in children() - self.children]
         if threading.active_count() > self.threads:
             found += [f"thread {t.name}" for t in threading.enumerate()]
         if count_descriptors() > self.descriptors:
-            found.append(f"{count_descriptors()} descriptors, were {self.descriptors}")
+            found.append(f"{count_descriptors()} descriptors, were {self.descriptors}: {descriptors()}")
         return found
 
     def close(self) -> None:
@@ -245,9 +251,31 @@ def children() -> set[int]:
     return {child.pid for child in psutil.Process().children(recursive=True)}
 
 
+def describe(pid: int) -> str:
+    """Say in what state a process is, who its parent is, and what it runs."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return f"({process.status()}, child of {process.ppid()}: {process.cmdline()[-3:]})"
+    except psutil.Error as error:
+        return f"({error})"
+
+
 def count_descriptors() -> int:
     """Count the open descriptors."""
     return len(os.listdir("/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"))
+
+
+def descriptors() -> list[str]:
+    """Say what the open descriptors are, where the system tells."""
+    found = []
+    for fd in range(256):
+        try:
+            found.append(f"{fd} {os.readlink(f'/proc/self/fd/{fd}')}")
+        except OSError:
+            pass
+    return found
 
 
 WHAT = ("submit", "results", "cancel", "fresh")
@@ -271,17 +299,18 @@ def torture(what: str, by: str, method: str, rounds: int, seed: int) -> None:
     again = 0
     began = time.monotonic()
     for number in range(rounds):
-        faulthandler.dump_traceback_later(LIMIT + 30, exit=True)
         try:
             again += interrupted(arm, chance.uniform(0, arm_longest), work)
+            # Not before: the watching thread would take the signal, as any thread does that does not block it.
+            faulthandler.dump_traceback_later(LIMIT + 30, exit=True)
             stage.check(what)
+            faulthandler.cancel_dump_traceback_later()
         except BaseException:
-            print(f"failed in round {number}", file=sys.stderr, flush=True)
+            print(f"failed in round {number}; the interrupt was\n{last}", file=sys.stderr, flush=True)
             raise
     stage.close()
     if by == "process":
         arm.close()
-    faulthandler.cancel_dump_traceback_later()
     print(f"{rounds} rounds, {again} interrupts repeated, {time.monotonic() - began:.1f} s", flush=True)
 
 

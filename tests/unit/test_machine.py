@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ezflow._engine.machine import (
-    MAX_AHEAD_BYTES,
-    MAX_EARLY_DEATHS,
+from ezflow._engine.events import (
     BreakAsked,
     CancelAsked,
     CloseAsked,
@@ -19,7 +17,6 @@ from ezflow._engine.machine import (
     Job,
     Kill,
     KillAsked,
-    Machine,
     Outcome,
     Place,
     Ready,
@@ -34,6 +31,7 @@ from ezflow._engine.machine import (
     Submitted,
     Ticked,
 )
+from ezflow._engine.machine import MAX_AHEAD_BYTES, MAX_EARLY_DEATHS, Machine
 
 
 def jobs(*ids: int, limit: float | None = None) -> list[Job]:
@@ -335,7 +333,9 @@ def test_close_with_cancel_ends_all_that_has_not_started() -> None:
         assert commands.pop() == Revoke(0)
         commands += machine.handle(Revoked(0, ahead, 1.0))
 
-    assert commands == [Settle(job, Outcome.CANCELLED) for job in [*work[1 + len(ahead) :], *work[1 : 1 + len(ahead)]]]
+    assert commands == [
+        Settle(job, Outcome.CANCELLED) for job in [*work[1 + len(ahead) :], *work[1 : 1 + len(ahead)]]
+    ]
     assert machine.n_live == 1
     assert running == 1
 
