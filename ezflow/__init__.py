@@ -6,10 +6,9 @@ engine module does not pay for the whole library.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 __version__ = "0.1.0.dev0"
 
+TYPE_CHECKING = False  # typing costs 5 to 20 ms to import
 if TYPE_CHECKING:
     from .errors import CallInterrupted as CallInterrupted
     from .errors import CallTimeout as CallTimeout

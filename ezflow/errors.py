@@ -39,13 +39,14 @@ import pickle
 import signal as _signal
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ._anatomy import GROUP_MESSAGE, blank, field_values, fields, mro
 from ._interrupt import CallInterrupted
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import Any, Literal, TypeAlias
 
 __all__ = [
     "CallInterrupted",
@@ -61,7 +62,7 @@ __all__ = [
     "WrongProcess",
 ]
 
-Direction: TypeAlias = Literal["argument", "function", "result", "exception", "initializer"]
+Direction: TypeAlias = "Literal['argument', 'function', 'result', 'exception', 'initializer']"
 """What was on its way when pickling or unpickling failed."""
 
 

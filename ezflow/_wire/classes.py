@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
-from typing import TYPE_CHECKING, Any, Final
 
 from . import rebuild
 from .functions import plain_annotations
 from .where import is_importable, named
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any, Final
 
 NOT_STATE: Final = frozenset(
     {
@@ -41,15 +41,24 @@ MADE_BY_NAMEDTUPLE: Final = frozenset(
 MEMBER_ATTRIBUTES_OF_ENUM: Final = frozenset({"_value_", "_name_", "__objclass__", "_sort_order_"})
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class ClassParts:
-    """A class in pieces."""
+    """A class in pieces.  Never changed."""
 
-    make: Callable[..., type]
-    arguments: tuple[Any, ...]
-    attributes: dict[str, Any]
-    registered: tuple[type, ...]
-    members: dict[str, dict[str, Any]]
+    __slots__ = ("arguments", "attributes", "make", "members", "registered")
+
+    def __init__(
+        self,
+        make: Callable[..., type],
+        arguments: tuple[Any, ...],
+        attributes: dict[str, Any],
+        registered: tuple[type, ...],
+        members: dict[str, dict[str, Any]],
+    ) -> None:
+        self.make = make
+        self.arguments = arguments
+        self.attributes = attributes
+        self.registered = registered
+        self.members = members
 
     @property
     def state(self) -> rebuild.ClassState:

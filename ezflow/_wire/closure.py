@@ -5,13 +5,15 @@ from __future__ import annotations
 import sys
 from array import array
 from operator import is_, itemgetter
-from typing import TYPE_CHECKING, Any
 
 from . import workspace
 from .mirror import ABSENT, LOOSE, Entry
 from .watch import Watch
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
+    from typing import Any
+
     from .mirror import Slot
 
 _modules = sys.modules

@@ -27,7 +27,6 @@ import pickle
 import sys
 from itertools import count
 from types import BuiltinFunctionType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from . import rebuild, workspace
 from .closure import Closure
@@ -38,9 +37,11 @@ from .outbound import FRESH_KINDS, CallPickler, DefinitionPickler, is_parents_ow
 from .pickling import KEEP_BELOW, WirePickler
 from .where import by_value_modules, is_importable, is_sent_by_value
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import CodeType
+    from typing import Any, Final, TypeAlias
 
     from .functions import CodeFacts
     from .mirror import Root

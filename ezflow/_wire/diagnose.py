@@ -13,12 +13,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from time import monotonic
 from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
-from typing import TYPE_CHECKING, Any, Final
 
 from .where import is_default
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any, Final
 
 LIMIT: Final = 0.3
 """Seconds to search. Larger: an error takes longer to arrive. Smaller: a coarser path for large objects (chosen)."""

@@ -7,15 +7,14 @@ a code object refers to is read from its instructions, once per code object.
 from __future__ import annotations
 
 import builtins
-import dis
 import marshal
 import sys
-from dataclasses import dataclass
 from types import CodeType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, Final
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import Any, Final
 
 GLOBAL_INSTRUCTIONS: Final = frozenset(
     # The *_NAME ones are for class bodies inside a function, which read globals that way.
@@ -28,15 +27,24 @@ NEVER_SENT: Final = frozenset({"__builtins__", "__loader__", "__spec__", "__name
 _N_CODES: Final = 4096  # chosen: code objects remembered; programs that make code all the time stay bounded
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class CodeFacts:
-    """What is known of a code object."""
+    """What is known of a code object.  Never changed."""
 
-    code: CodeType
-    data: bytes | CodeType  # as it is sent
-    names: tuple[str, ...]  # globals it may read or write, nested code included
-    attributes: frozenset[str]  # all names in it
-    doc: str | None  # docstring a function of it is born with
+    __slots__ = ("attributes", "code", "data", "doc", "names")
+
+    def __init__(
+        self,
+        code: CodeType,
+        data: bytes | CodeType,  # as it is sent
+        names: tuple[str, ...],  # globals it may read or write, nested code included
+        attributes: frozenset[str],  # all names in it
+        doc: str | None,  # docstring a function of it is born with
+    ) -> None:
+        self.code = code
+        self.data = data
+        self.names = names
+        self.attributes = attributes
+        self.doc = doc
 
 
 _facts: dict[int, CodeFacts] = {}  # by identity; the facts keep the code alive, so no number is used twice
@@ -53,6 +61,8 @@ def facts_of(code: CodeType) -> CodeFacts:
 
 
 def _study(code: CodeType) -> CodeFacts:
+    import dis  # 2 ms, for the first function that is sent by value
+
     names: dict[str, None] = {}
     attributes: set[str] = set()
     for each in _with_nested(code):

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import functools
 import sys
-from dataclasses import dataclass, field
 from types import (
     BuiltinFunctionType,
     FunctionType,
@@ -27,7 +26,6 @@ from types import (
     ModuleType,
     WrapperDescriptorType,
 )
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from . import rebuild, workspace
 from .classes import take_apart
@@ -35,8 +33,10 @@ from .functions import facts_of, is_package, plain_annotations, submodules, unus
 from .watch import Watch, can_be_shared
 from .where import is_importable, named
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from typing import Any, Final, TypeAlias
 
     from .rebuild import Space
 
@@ -53,41 +53,72 @@ _BODY: Final = (
 """Kinds of attributes that a class gets before any instance of any class is made in the worker."""
 
 
-@dataclass(frozen=True, slots=True)
+# The records below are never changed once made, and compared by identity.  No dataclasses: that module takes 8 ms to
+# import, and 0.5 ms for each of them.
+
+
 class Definition:
     """What a worker is told once: under `key`, replacing what it was told under it before."""
 
-    key: int
-    version: int
-    data: bytes
+    __slots__ = ("data", "key", "version")
+
+    def __init__(self, key: int, version: int, data: bytes) -> None:
+        self.key = key
+        self.version = version
+        self.data = data
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Built:
     """Bytes, and what must be defined before they can be used."""
 
-    data: bytes
-    needs: tuple[Root, ...]
-    identities: tuple[str, ...]  # of the classes and the like that it refers to by name
-    absent: tuple[str, ...]  # names its code refers to that stand for nothing in its mirror
-    n_modules: int  # as in `Slot`
+    __slots__ = ("absent", "data", "identities", "n_modules", "needs")
+
+    def __init__(
+        self,
+        data: bytes,
+        needs: tuple[Root, ...],
+        identities: tuple[str, ...],  # of the classes and the like that it refers to by name
+        absent: tuple[str, ...],  # names its code refers to that stand for nothing in its mirror
+        n_modules: int,  # as in `Slot`
+    ) -> None:
+        self.data = data
+        self.needs = needs
+        self.identities = identities
+        self.absent = absent
+        self.n_modules = n_modules
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Entry:
     """What was last sent under one name."""
 
-    mirror: Mirror
-    name: str
-    value: object  # kept alive, so that its identity is not used twice; LOOSE if it is not compared
-    definition: Definition
-    needs: tuple[Root, ...]
-    absent: tuple[str, ...] = ()  # names that its code refers to and that stand for nothing yet
-    n_modules: int = 0  # as in `Slot`
-    watch: Watch | None = None
-    loose: bool = False  # it can change unseen: build it again at each call
-    fixed: tuple[Any, ...] = ()  # parts that the watch guards, for the next build
-    users: list[tuple[Root, ...]] = field(default_factory=list)  # needs that led here; see Builder.forget
+    __slots__ = (
+        "absent", "definition", "fixed", "loose", "mirror", "n_modules", "name", "needs", "users", "value", "watch",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        mirror: Mirror,
+        name: str,
+        value: object,  # kept alive, so that its identity is not used twice; LOOSE if it is not compared
+        definition: Definition,
+        needs: tuple[Root, ...],
+        absent: tuple[str, ...] = (),  # names that its code refers to and that stand for nothing yet
+        n_modules: int = 0,  # as in `Slot`
+        watch: Watch | None = None,
+        loose: bool = False,  # it can change unseen: build it again at each call
+        fixed: tuple[Any, ...] = (),  # parts that the watch guards, for the next build
+    ) -> None:
+        self.mirror = mirror
+        self.name = name
+        self.value = value
+        self.definition = definition
+        self.needs = needs
+        self.absent = absent
+        self.n_modules = n_modules
+        self.watch = watch
+        self.loose = loose
+        self.fixed = fixed
+        self.users: list[tuple[Root, ...]] = []  # needs that led here; see Builder.forget
 
     def is_current(self) -> bool:
         """Say, without pickling, that nothing has changed; False may also mean: not known."""
@@ -106,16 +137,26 @@ class Entry:
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Slot:
     """Code that has no name of its own, as it was last sent."""
 
-    mirror: Mirror | None  # None: globals of an importable module
-    definition: Definition
-    needs: tuple[Root, ...]
-    absent: tuple[str, ...]
-    n_modules: int  # 0, or: when there are more, it may reach another submodule of a package it uses
-    facts: Any = field(repr=False)
+    __slots__ = ("absent", "definition", "facts", "mirror", "n_modules", "needs")
+
+    def __init__(
+        self,
+        mirror: Mirror | None,  # None: globals of an importable module
+        definition: Definition,
+        needs: tuple[Root, ...],
+        absent: tuple[str, ...],
+        n_modules: int,  # 0, or: when there are more, it may reach another submodule of a package it uses
+        facts: Any,
+    ) -> None:
+        self.mirror = mirror
+        self.definition = definition
+        self.needs = needs
+        self.absent = absent
+        self.n_modules = n_modules
+        self.facts = facts
 
     @property
     def roots(self) -> tuple[Root, ...]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sys
 from types import CellType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, Final
 
 from . import rebuild
 from .functions import is_package, plain_annotations, submodules
@@ -18,8 +17,10 @@ from .mirror import Mirror
 from .pickling import WirePickler, typing_reduce
 from .where import is_importable, is_sent_by_value, named
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any, Final
 
     from .codec import Codec
     from .functions import CodeFacts

@@ -43,13 +43,14 @@ from types import (
     MethodWrapperType,
     ModuleType,
 )
-from typing import TYPE_CHECKING, Any, Final
 
 from . import rebuild
 from .where import is_default, is_importable, named
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any, Final
 
     from .functions import CodeFacts
 

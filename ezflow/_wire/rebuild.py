@@ -17,13 +17,14 @@ import os
 import sys
 import weakref
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextvars import ContextVar
+    from typing import Any, TypeAlias
 
-Space = str | int | dict[str, Any] | None
+Space: TypeAlias = "str | int | dict[str, Any] | None"
 """Whose globals: None is ``__main__``, a name is that module, ``=name`` is the replica of a module that exists
 in the parent's memory only, a number is the replica of a namespace that some code was exec'd in, a dict is
 itself."""
@@ -297,7 +298,9 @@ def make_enum(
     return _known(token, make)
 
 
-ClassState = tuple[dict[str, Any], tuple[type, ...], dict[str, dict[str, Any]], "tuple[str, ...] | None"]
+ClassState: TypeAlias = (
+    "tuple[dict[str, Any], tuple[type, ...], dict[str, dict[str, Any]], tuple[str, ...] | None]"
+)
 """Attributes, registered subclasses, attributes of an enum's members; all names the class has now, or None."""
 
 

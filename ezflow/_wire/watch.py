@@ -10,7 +10,6 @@ The remembered objects are kept alive, so no identity is used twice.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import operator
 import sys
@@ -26,13 +25,14 @@ from types import (
     ModuleType,
     WrapperDescriptorType,
 )
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .classes import MADE_BY_ENUM
 from .where import is_default, is_importable, named
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from typing import Any, Final
 
 _FIXED_NAMES: Final = frozenset(
     {
@@ -43,10 +43,14 @@ _FIXED_NAMES: Final = frozenset(
         ("logging", "Logger"), ("logging", "RootLogger"), ("operator", "attrgetter"), ("operator", "itemgetter"),
         ("operator", "methodcaller"), ("typing", "TypeVar"), ("typing", "ParamSpec"), ("typing", "TypeVarTuple"),
         ("typing", "NewType"), ("typing", "TypeAliasType"), ("types", "GenericAlias"), ("types", "UnionType"),
-        ("typing", "Union"),
+        ("typing", "Union"), ("dataclasses", "Field"), ("collections", "_tuplegetter"),
+        ("_collections", "_tuplegetter"),
     }
 )  # fmt: skip
-"""More of them, by name, so that their modules need not be imported. Loggers travel as their name."""
+"""Types whose instances do not change in place, by name, so that their modules need not be imported.
+
+Loggers travel as their name. A dataclass's fields do not change once the class is made; a `_tuplegetter` is a field of a
+named tuple class."""
 
 _FEW: Final = 16
 """Elements up to which a container is watched; above, pickling it again is the cheaper way (chosen)."""
@@ -55,11 +59,10 @@ _FIXED: Final = frozenset(
     {
         type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented), range, CodeType,
         ModuleType, BuiltinFunctionType, MemberDescriptorType, GetSetDescriptorType, MethodDescriptorType,
-        WrapperDescriptorType, dataclasses.Field, type(object.__subclasshook__), type(functools.reduce), object,
-        type(NamedTuple("One", [("one", int)]).one),  # type: ignore[attr-defined]  # the fields of a named tuple class
+        WrapperDescriptorType, type(object.__subclasshook__), type(functools.reduce), object,
     }
 )  # fmt: skip
-"""Types whose instances do not change in place (a dataclass's fields: not once the class is made)."""
+"""More of them."""
 
 _function_parts: Final[Callable[[Any], tuple[Any, ...]]] = operator.attrgetter(
     "__code__", "__defaults__", "__kwdefaults__", "__closure__"

@@ -30,12 +30,13 @@ import sys
 from _pickle import loads
 from struct import Struct
 from types import CellType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, Final
 
 from . import rebuild
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any, Final
 
     from .pickling import ResultPickling
 
