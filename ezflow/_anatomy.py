@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import builtins
 from types import GetSetDescriptorType, MemberDescriptorType
-from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any, Final, TypeVar
 
-_E = TypeVar("_E", bound=BaseException)
+    _E = TypeVar("_E", bound=BaseException)
 
 _FIELDS: Final[dict[str, Any]] = dict(vars(BaseException))
 ARGS: Final = _FIELDS["args"]

@@ -22,12 +22,15 @@ from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import process, reduction, util
 from multiprocessing.context import BaseContext
 from signal import SIGKILL
-from typing import Any
 
 from . import descriptors, template
 from .descriptors import Descriptor
 from .popen import EXIT_CODE_SECONDS, Popen
 from .process import ForkProcess, ForkServerProcess, SpawnProcess, WorkerEnds, WorkerProcess
+
+TYPE_CHECKING = False  # typing costs milliseconds to import
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Child", "Starter", "WorkerEnds"]
 
