@@ -14,7 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     from ._call import Call, Sealed
 
@@ -65,6 +65,8 @@ class Stream(Generic[T]):
         Items submitted and not yet yielded; None takes all inputs at once.
     end : float or None
         Monotonic time after which waiting raises `TimeoutError`.
+    check_process : callable
+        Raises in a process that does not own the pool, where nobody would ever answer.
     """
 
     def __init__(
@@ -73,10 +75,12 @@ class Stream(Generic[T]):
         cancel: Callable[[list[Call]], None],
         buffersize: int | None,
         end: float | None,
+        check_process: Callable[[], None],
     ) -> None:
         self._submit = submit
         self._cancel = cancel
         self._end = end
+        self._check_process = check_process
         self._slots: deque[Slot] = deque()
         self._bell = allocate_lock()
         self._bell.acquire()
@@ -103,10 +107,11 @@ class Stream(Generic[T]):
         except RuntimeError:
             pass  # rung already
 
-    def results(self) -> Iterator[T]:
-        """Yield results in order; closing the generator cancels what has not started."""
+    def results(self) -> Generator[T, None, None]:
+        """Yield nothing once, then the results in order; closing the generator cancels what has not started."""
         slots = self._slots
         try:
+            yield cast("T", None)
             while slots:
                 slot = slots[0]
                 if not slot.done:
@@ -130,6 +135,7 @@ class Stream(Generic[T]):
             self.close()
 
     def _wait(self, slot: Slot) -> None:
+        self._check_process()
         self.awaited = slot
         try:
             while not slot.done:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import errors
 from ._wire.codec import loads, unpack_value
 from ._wire.messages import UNREADABLE, UNSENDABLE, VALUE
 
@@ -27,17 +28,20 @@ class SealedAnswer:
         self._limit = limit
 
     def open(self) -> tuple[object, BaseException | None]:
-        """Rebuild the value or the error; runs user code, never raises an `Exception`."""
+        """Rebuild the value or the error; runs user code, raises only a `KeyboardInterrupt`."""
         if self._kind == VALUE and self._limit is None:
             try:
-                return unpack_value(self._payload), None
-            except Exception as error:
+                return unpack_value(self._payload, self._label), None
+            except KeyboardInterrupt:
+                raise
+            except errors.UnpicklingError as error:
                 return None, error
+            except BaseException as error:  # sys.exit while the value was rebuilt must not end this program
+                return None, errors.unreadable("result", self._label, error)
         return None, self.error()
 
     def error(self) -> BaseException:
         """Rebuild the error."""
-        from . import errors
         from ._tracebacks import unpack_exception
 
         cause = None if self._kind == VALUE else unpack_exception(bytes(self._payload), loads)

@@ -15,7 +15,7 @@ from functools import partial
 from itertools import count, islice
 from time import monotonic
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from . import errors
 from ._call import Call, label_of, run_chunk
@@ -31,7 +31,7 @@ from ._wire.codec import Codec
 from .future import Future
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from multiprocessing.context import BaseContext
 
     from typing_extensions import ParamSpec
@@ -149,9 +149,9 @@ class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
         self._idle_timeout = idle_timeout
         self._max_memory_per_child = max_memory_per_child
         self._grace = grace
-        self._codec = Codec()
+        self._codec = Codec(inherits=mp_context.get_start_method() == "fork")
         self._engine: Engine | None = None
-        self._engine_lock = threading.Lock()
+        self._engine_lock = threading.RLock()
         self._shutdown_thread = False
         self._pid = os.getpid()
 
@@ -215,7 +215,7 @@ class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
         else:
             sink._bind(call, engine)  # type: ignore[union-attr]  # subclasses of Future come here
         if not engine.post(call):
-            raise errors.cannot_submit()
+            raise errors.cannot_submit(interpreter=not self._shutdown_thread and engine_exit.is_exiting())
 
     def _refuse_uncallable(self, fn: object) -> None:
         if isinstance(fn, CoroutineType):
@@ -232,12 +232,15 @@ class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
             raise errors.cannot_submit()
         if engine_exit.is_exiting():
             raise errors.cannot_submit(interpreter=True)
-        with self._engine_lock:
-            engine = self._engine
-            if engine is None:
-                engine = self._engine = self._make_engine()
-            if not engine.ready:
-                engine.start()
+        engine = self._engine
+        if engine is None:
+            with self._engine_lock:  # reentrant: a finaliser or signal handler may submit in the middle
+                if self._engine is None:
+                    made = self._make_engine()
+                    if self._engine is None:
+                        self._engine = made
+                engine = self._engine
+        engine.start()
         return engine
 
     def _make_engine(self) -> Engine:
@@ -264,7 +267,6 @@ class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
             name=f"ezflow-{next(_numbers)}",
             cancel_running=self._cancel_running,
         )
-        engine_exit.watch(engine)
         # A pool that nobody holds any more finishes its calls and ends.
         weakref.finalize(self, engine.close, cancel=False).atexit = False
         return engine
@@ -324,7 +326,7 @@ class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
         if chunksize > 1:
             chunks = iter(lambda: list(islice(inputs, chunksize)), [])
             chunked = self._results(partial(run_chunk, fn), ((chunk,) for chunk in chunks), end, buffersize)
-            return _flatten(chunked)
+            return _entered(_flatten(chunked))
         return self._results(fn, inputs, end, buffersize)
 
     def _results(
@@ -333,7 +335,7 @@ class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
         inputs: Iterator[tuple[Any, ...]],
         end: float | None,
         buffersize: int | None,
-    ) -> Iterator[Any]:
+    ) -> Generator[Any, None, None]:
         """Submit now, as far as `buffersize` allows, and give the iterator of results."""
         if "submit" in self.__dict__ or type(self).submit is not ProcessPoolExecutor.submit:
             # Somebody replaced `submit` (tqdm's process_map does): every item goes through it.
@@ -346,7 +348,8 @@ class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
                 return True
             return False
 
-        return Stream[Any](submit_next, engine.cancel_waiting, buffersize, end).results()
+        stream = Stream[Any](submit_next, engine.cancel_waiting, buffersize, end, engine.check_process)
+        return _entered(stream.results())
 
     # ------------------------------------------------------------ the end
 
@@ -370,13 +373,17 @@ class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
 
     def terminate_workers(self) -> None:
         """Cancel what waits, send every worker SIGTERM, and take no more calls."""
-        self._stop_workers(signal.SIGTERM)
+        self._force_shutdown(operation="terminate")
 
     def kill_workers(self) -> None:
         """Cancel what waits, kill every worker and what it started, and take no more calls."""
-        self._stop_workers(signal.SIGKILL)
+        self._force_shutdown(operation="kill")
 
-    def _stop_workers(self, signum: int) -> None:
+    def _force_shutdown(self, operation: str) -> None:
+        """End the workers by force; the standard class has this under the same name."""
+        signum = {"terminate": signal.SIGTERM, "kill": signal.SIGKILL}.get(operation)
+        if signum is None:
+            raise ValueError(f"unsupported operation: {operation!r}")
         self._shutdown_thread = True
         if self._engine is not None and os.getpid() == self._pid:
             self._engine.kill(signum)
@@ -420,9 +427,21 @@ class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
         return self._engine.workers() if self._engine is not None else {}
 
     @property
+    def _call_queue(self) -> _NoQueue:  # type: ignore[override]  # read only here
+        """What stands where the standard class keeps its queue of calls."""
+        return _NoQueue()
+
+    @property
     def _executor_manager_thread(self) -> threading.Thread | None:  # type: ignore[override]  # read only here
         """The thread that runs the pool, under the standard's name."""
         return self._engine.dispatcher if self._engine is not None else None
+
+
+class _NoQueue:
+    """Calls go through sockets here: there is no queue, and no thread that feeds it to wait for."""
+
+    def join_thread(self) -> None:
+        """Return at once."""
 
 
 class _Package:
@@ -462,12 +481,13 @@ def _results_by_future(
     inputs: Iterator[tuple[Any, ...]],
     end: float | None,
     buffersize: int | None,
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
     """Submit through a `submit` that is not ours; give the iterator of results."""
     futures = deque(submit(fn, *args) for args in islice(inputs, buffersize))
 
-    def results() -> Iterator[Any]:
+    def results() -> Generator[Any, None, None]:
         try:
+            yield None
             while futures:
                 result = futures[0].result(None if end is None else end - monotonic())
                 futures.popleft()
@@ -481,12 +501,22 @@ def _results_by_future(
                 if not future.running():
                     future.cancel()
 
-    return results()
+    return _entered(results())
 
 
-def _flatten(chunks: Iterator[list[T]]) -> Iterator[T]:
+def _flatten(chunks: Generator[list[T], None, None]) -> Generator[T, None, None]:
     """Yield the items of each chunk; drop each item before the next."""
-    for chunk in chunks:
-        chunk.reverse()
-        while chunk:
-            yield chunk.pop()
+    try:
+        yield cast("T", None)
+        for chunk in chunks:
+            chunk.reverse()
+            while chunk:
+                yield chunk.pop()
+    finally:
+        chunks.close()
+
+
+def _entered(generator: Generator[T, None, None]) -> Generator[T, None, None]:
+    """Take the first step, which yields nothing: the `finally` of a generator that never began is not run."""
+    next(generator)
+    return generator

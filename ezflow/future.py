@@ -29,6 +29,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
     from collections.abc import Callable, Generator
     from types import TracebackType
 
@@ -78,24 +79,21 @@ class Gate(_RLock):  # type: ignore[misc]  # final in typeshed only
 
     _sleepers: list[Any]
 
-    def wait(self, timeout: float | None = None) -> bool:
-        """Sleep until `notify_all`; the gate must be held, once."""
-        sleeper = allocate_lock()
-        sleeper.acquire()
+    def let_sleep(self, sleeper: Any) -> None:
+        """Note a locked lock that `notify_all` is to unlock; the gate must be held.
+
+        The sleeper itself waits outside: a KeyboardInterrupt in a wait that has
+        to give the gate back and take it again would leave it in either state.
+        """
         try:
             self._sleepers.append(sleeper)
         except AttributeError:
             self._sleepers = [sleeper]
-        try:
-            self.release()
-            if timeout is None:
-                return sleeper.acquire()
-            return sleeper.acquire(True, min(max(timeout, 0.0), TIMEOUT_MAX))
-        finally:
-            if not self._is_owned():  # type: ignore[attr-defined]  # of every RLock, not in the stubs
-                self.acquire()
-            if sleeper in self._sleepers:
-                self._sleepers.remove(sleeper)
+
+    def forget(self, sleeper: Any) -> None:
+        """Strike a sleeper that has given up; the gate must be held."""
+        if sleeper in self._sleepers:
+            self._sleepers.remove(sleeper)
 
     def notify_all(self) -> None:
         """Wake everybody who waits."""
@@ -251,13 +249,34 @@ class Future(concurrent.futures.Future[T]):
             An exception it raises is logged and ignored.
         """
         desk = self._desk
-        if desk is not None and not _is_asyncio(fn):
+        if _is_asyncio(fn):
+            fn = _for_loop(fn)
+        elif desk is not None:
             desk.prepare_callbacks()
         with self._condition:
             if self._state not in _DONE:
                 self._done_callbacks.append(fn)
                 return
         run_callback(fn, self)
+
+    def remove_done_callback(self, fn: Callable[[Any], object]) -> int:
+        """Take a callback back, as `asyncio.wait` does at its end.
+
+        Parameters
+        ----------
+        fn : callable
+            What was given to `add_done_callback`.
+
+        Returns
+        -------
+        int
+            How often it was found.
+        """
+        with self._condition:
+            left = [added for added in self._done_callbacks if added != fn]
+            n = len(self._done_callbacks) - len(left)
+            self._done_callbacks = left
+        return n
 
     def __await__(self) -> Generator[Any, None, T]:
         """Wait in an asyncio task; cancelling the task cancels the call."""
@@ -291,15 +310,32 @@ class Future(concurrent.futures.Future[T]):
             if self._desk is not None:
                 self._desk.check_process()
             end = None if timeout is None else monotonic() + timeout
-            with self._condition:
-                while self._state not in _DONE:
-                    left = None if end is None else end - monotonic()
-                    if left is not None and left <= 0:
-                        raise TimeoutError
-                    self._condition.wait(left)
+            while self._state not in _DONE:
+                left = None if end is None else end - monotonic()
+                if left is not None and left <= 0:
+                    raise TimeoutError
+                self._sleep(left)
             state = self._state
         if state is not FINISHED:
             raise concurrent.futures.CancelledError
+
+    def _sleep(self, seconds: float | None) -> None:
+        """Wait until the end, or for so long."""
+        gate = self._condition
+        sleeper = allocate_lock()
+        sleeper.acquire()
+        with gate:
+            if self._state in _DONE:
+                return
+            gate.let_sleep(sleeper)
+        try:
+            if seconds is None:
+                sleeper.acquire()
+            else:
+                sleeper.acquire(True, min(seconds, TIMEOUT_MAX))
+        finally:
+            with gate:
+                gate.forget(sleeper)
 
     def _open(self) -> None:
         """Rebuild the answer, once; whoever comes second waits for the first."""
@@ -376,8 +412,40 @@ class Future(concurrent.futures.Future[T]):
 
 
 def _is_asyncio(fn: object) -> bool:
-    """Recognise the callback of `asyncio.wrap_future`, which only schedules and never blocks."""
-    return getattr(fn, "__module__", None) == "asyncio.futures"
+    """Recognise callbacks that asyncio's own functions add: they only wake a loop and never block."""
+    return getattr(fn, "__module__", None) in _ASYNCIO
+
+
+_ASYNCIO: Final = frozenset({"asyncio.futures", "asyncio.tasks", __name__})
+
+
+class _InLoop:
+    """A callback of `asyncio.wait`, which expects to be called in its loop's thread."""
+
+    def __init__(self, fn: Callable[[Any], object], loop: AbstractEventLoop) -> None:
+        self._fn = fn
+        self._loop = loop
+
+    def __call__(self, future: Future[Any]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._fn, future)
+        except RuntimeError:
+            if not self._loop.is_closed():
+                raise
+
+    def __eq__(self, other: object) -> bool:
+        return self._fn == other
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _for_loop(fn: Callable[[Any], object]) -> Callable[[Any], object]:
+    """Give what to call in place of an asyncio callback; `wrap_future` has crossed the threads itself."""
+    if getattr(fn, "__module__", None) == "asyncio.futures":
+        return fn
+    from asyncio import get_running_loop
+
+    return _InLoop(fn, get_running_loop())
 
 
 def run_callback(fn: Callable[[Any], object], future: Future[Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures._base import LOGGER
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,10 @@ class CallbackThread:
             item = self._queue.get()
             if item is None:
                 return
-            _run(*item)
+            try:
+                _run(*item)
+            except BaseException:  # sys.exit in a callback must not end the callbacks of others
+                LOGGER.exception("exception calling callback for %r", item[1])
             item = None
 
 

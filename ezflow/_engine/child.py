@@ -21,11 +21,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import process, reduction, util
 from multiprocessing.context import BaseContext
-from signal import SIGKILL
+from signal import SIGKILL, SIGTERM
 
 from . import descriptors, template
 from .descriptors import Descriptor
-from .popen import EXIT_CODE_SECONDS, Popen
+from .popen import EXIT_CODE_SECONDS, InterruptHeld, Popen
 from .process import ForkProcess, ForkServerProcess, SpawnProcess, WorkerEnds, WorkerProcess
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
@@ -95,7 +95,8 @@ class Starter:
         Memory, modules and globals of this process reach workers as they are now.
         """
         if self.method == "fork" and self._template is None and not self._is_closed:
-            self._template = template.fork_template(self._fork_args)
+            with InterruptHeld():
+                self._template = template.fork_template(self._fork_args)
 
     def start(self) -> Child:
         """Start one process; return when it exists, which is before it is ready.
@@ -180,8 +181,11 @@ class Child:
         self.control_write: int = ends.control_write.fd
         self.pidfd: int | None = None if self._popen.pidfd is None else self._popen.pidfd.fd
         self.sentinel: int = self._popen.sentinel
-        # For a child nobody has closed: at exit, where multiprocessing would wait for it to end, and when it is lost.
-        self._safety = util.Finalize(self, _drop, (process, ends), exitpriority=100)
+        # For a child that nobody has closed and nobody can close any more.
+        self._when_lost = util.Finalize(self, _drop, (process, ends))
+        # For the end of a process of multiprocessing, which would wait for all children to end.  It only kills: the
+        # owner's thread may still run then, and must see the death on descriptors that are open.
+        self._at_exit = util.Finalize(self, _kill, (self._popen,), exitpriority=100)
 
     def __repr__(self) -> str:
         return f"<Child pid {self.pid}, {type(self.process).__name__}>"
@@ -206,11 +210,16 @@ class Child:
 
     def signal_group(self, signum: int) -> None:
         """Send a signal to the worker and to all it has started; never to anybody else."""
-        self._popen.send_signal_to_group(signum)
+        if signum == SIGTERM and not self._popen.is_dead():
+            self.process.terminate()  # so programs that watch that method see it called
+        else:
+            self._popen.send_signal_to_group(signum)
 
     def kill(self) -> None:
         """Kill the worker's whole process group."""
-        self._popen.send_signal_to_group(SIGKILL)
+        if not self._popen.is_dead():
+            self.process.kill()
+        self._popen.send_signal_to_group(SIGKILL)  # also when its leader has gone
 
     def close(self) -> None:
         """Close every descriptor and reap the process; a worker that still lives is killed.  Idempotent.
@@ -220,7 +229,8 @@ class Child:
         if self._is_closed:
             return
         self._is_closed = True
-        self._safety.cancel()
+        self._at_exit.cancel()
+        self._when_lost.cancel()
         if not self._popen.is_dead():
             self.kill()
             self._popen.wait(EXIT_CODE_SECONDS)
@@ -277,11 +287,15 @@ def _close(ends: list[Descriptor | socket.socket]) -> None:
             end.close()
 
 
+def _kill(popen: Popen) -> None:
+    popen.send_signal_to_group(SIGKILL)
+
+
 def _drop(worker: WorkerProcess | None, ends: _ParentEnds) -> None:
     """Kill a worker that nobody will look after and close everything, without waiting."""
     popen: Popen | None = None if worker is None else worker._popen
     if popen is not None:
-        popen.send_signal_to_group(SIGKILL)
+        _kill(popen)
         popen.close()  # multiprocessing's next look at its children reaps it
     ends.close()
 

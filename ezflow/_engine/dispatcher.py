@@ -20,6 +20,9 @@ Ownership
   go to the callback thread.
 * The engine knows no executor, so an executor that nobody holds is collected
   and its finaliser closes the engine.
+
+The user's thread makes objects, but opens no descriptor and starts no thread
+but the launcher (`launch`); the dispatcher opens what it needs.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from _thread import allocate_lock
 from collections import deque
 from enum import Enum
 from itertools import count
+from signal import SIGTERM
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -38,17 +42,19 @@ from .._sealed import SealedAnswer, SealedError
 from .._wire.channel import FrameReader, FrameWriter
 from .._wire.messages import (
     CALL,
-    CLAIM,
     DEFINE,
     EXIT,
     HEADER,
     HEAVY,
     INIT_FAILED,
+    NO_MORE,
     READY,
     TOKEN,
 )
 from . import events as ev
+from . import exit as exits
 from .callbacks import CallbackThread
+from .launch import Launch
 from .poller import IN, OUT, Bell, Poller
 from .worker import INTERRUPT_SIGNAL
 
@@ -69,7 +75,9 @@ class _Word(Enum):
     NOT_MADE = "not made"
     CANCEL = "cancel"
     CLOSE = "close"
+    DROP = "drop"
     KILL = "kill"
+    LOOK = "look"
 
 
 class _Link:
@@ -119,39 +127,73 @@ class Engine:
         self._pid = os.getpid()
         self.next_id = count(1).__next__
         self.inbox: deque[Any] = deque()
-        self._bell = Bell()
+        self._bell = Bell()  # closed until the dispatcher opens it, which then looks into the inbox anyway
         self._hungry = False
         self.closed = False  # the dispatcher has looked into the inbox for the last time
         self._links: dict[int, _Link] = {}
         self._by_fd: dict[int, tuple[_Link, bool]] = {}  # fd → link, is it the sign of death
         self._answers: dict[int, Any] = {}  # call → lock on which somebody awaits the outcome of a cancel
+        self._lookers: list[Any] = []  # locks of those who wait to see all processes
         self._doomed: set[int] = set()  # workers to be killed as soon as they are made
-        self._poller = Poller()
-        self._poller.register(self._bell.fd, IN)
+        self._poller: Poller | None = None
         self._broken_cause: BaseException | None = None
         self._broken_during: Literal["initializer", "start", "dispatcher"] = "start"
         self._kill_signal: int | None = None
         self._signalled: set[int] = set()
         self._to_start: deque[int | None] = deque()
         self._start_bell = threading.Semaphore(0)
-        self._dispatcher = threading.Thread(target=self._main, name=f"{name}-dispatcher")
-        self._starter_thread = threading.Thread(target=self._start_main, name=f"{name}-starter", daemon=True)
+        self._name = name
+        self._dispatcher: threading.Thread | None = None
+        self._starter_thread: threading.Thread | None = None
+        self.ready = False  # its threads run, and submitting is allowed: what `submit` looks at each time
+        self._launch = Launch(self._start_threads)
         self.callbacks = CallbackThread(f"{name}-callbacks")
 
     # ------------------------------------------------------------ any thread
 
     def start(self) -> None:
-        """Start the threads; repeating it is harmless."""
-        if self._pid != os.getpid():
+        """Start the threads; repeating it, also after an exception tore it, is harmless.
+
+        Raises
+        ------
+        PoolBroken
+            If there can be no more threads.  Nothing of the attempt is left.
+        """
+        if self._launch.done or self._pid != os.getpid() or self._is_own_thread():
             return
         self._starter.prepare()
-        for thread in (self._dispatcher, self._starter_thread):
-            if thread.ident is None:
-                try:
-                    thread.start()
-                except RuntimeError:
-                    if thread.ident is None:  # not: another thread was faster
-                        raise
+        try:
+            self._launch.run()
+        except RuntimeError as error:  # no memory for threads, or the interpreter is about to end
+            raise errors.pool_broken(error, "start") from error
+
+    def _start_threads(self) -> None:
+        exits.watch(self)
+        if exits.is_exiting():
+            raise RuntimeError("the interpreter is about to end")
+        starter = threading.Thread(target=self._start_main, name=f"{self._name}-starter", daemon=True)
+        starter.start()
+        self._starter_thread = starter
+        dispatcher = threading.Thread(target=self._main, name=f"{self._name}-dispatcher", daemon=False)
+        self._dispatcher = dispatcher
+        try:
+            dispatcher.start()
+        except BaseException:
+            self._dispatcher = None
+            self._stop_starter()
+            self._starter_thread = None
+            raise
+        self.ready = True
+
+    def _is_own_thread(self) -> bool:
+        """Tell whether this thread is one that others wait for: it must never wait for a start itself."""
+        here = threading.get_ident()
+        own = (self._dispatcher, self._starter_thread)
+        return any(thread is not None and thread.ident == here for thread in own)
+
+    def disown(self) -> None:
+        """Take no more calls through the short way; the long way says why."""
+        self.ready = False
 
     def post(self, call: Call) -> bool:
         """Accept a call; False if the engine has ended and nobody will take it."""
@@ -180,6 +222,11 @@ class Engine:
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until every worker is gone and every callback has run; say whether they are."""
+        try:
+            self.start()  # an interrupt may have torn it; what was accepted is to end all the same
+        except errors.PoolBroken:
+            self._empty_inbox()
+            return True
         for thread in (self._dispatcher, self._starter_thread, self.callbacks.thread):
             if thread is not None and thread.ident is not None and thread is not threading.current_thread():
                 thread.join(timeout)
@@ -188,17 +235,18 @@ class Engine:
         return True
 
     @property
-    def ready(self) -> bool:
-        """Whether its threads were started."""
-        return self._starter_thread.ident is not None
-
-    @property
-    def dispatcher(self) -> threading.Thread:
-        """The dispatcher thread."""
+    def dispatcher(self) -> threading.Thread | None:
+        """The dispatcher thread, once it was started."""
         return self._dispatcher
 
     def workers(self) -> dict[int, Any]:
-        """Give the processes that live, by pid."""
+        """Give the processes that live, by pid, once those that were asked for until now have been made."""
+        if self._launch.done and not self.closed and not self._is_own_thread() and self._pid == os.getpid():
+            seen = allocate_lock()
+            seen.acquire()
+            self._tell(_Word.LOOK, seen)
+            while not seen.acquire(timeout=1.0) and not self.closed:
+                pass
         return {link.child.pid: link.child.process for link in list(self._links.values())}
 
     def counts(self) -> dict[str, int]:
@@ -257,15 +305,13 @@ class Engine:
         if threading.current_thread() is self._dispatcher:
             self._drain_inbox()
         elif not self.closed:
-            while not answer.acquire(timeout=1.0) and self._dispatcher.is_alive():
+            while not answer.acquire(timeout=1.0) and self._dispatcher is not None and self._dispatcher.is_alive():
                 pass
         return future.cancelled()
 
     def cancel_waiting(self, calls: Iterable[Call]) -> None:
-        """Cancel those that have not started; never waits."""
-        for call in calls:
-            self.inbox.append((_Word.CANCEL, call, False, None))
-        self._bell.ring()
+        """Cancel those that have not started; never waits for the answer."""
+        self._tell(_Word.DROP, list(calls))
 
     def call_back(self, fn: Callable[[Any], object], future: Future[Any]) -> None:
         """Run a user's callback on the callback thread."""
@@ -298,18 +344,21 @@ class Engine:
 
     def _main(self) -> None:
         try:
-            self._loop()
+            self._bell.open()
+            self._poller = Poller()
+            self._poller.register(self._bell.fd, IN)
+            self._loop(self._poller)
         except BaseException as error:
             self._fail(error)
         finally:
             self._end()
 
-    def _loop(self) -> None:
+    def _loop(self, poller: Poller) -> None:
         machine = self._machine
         inbox = self.inbox
         bell = self._bell.fd
         by_fd = self._by_fd
-        wait = self._poller.wait
+        wait = poller.wait
         while not machine.finished:
             self._drain_inbox()
             if machine.finished:
@@ -369,8 +418,14 @@ class Engine:
             if answer is not None:
                 self._answers[call.id] = answer
             self._obey(machine.handle(ev.CancelAsked(call, stop, monotonic())))
+        elif word is _Word.DROP:
+            self._obey(machine.handle(ev.DropAsked(item[1], monotonic())))
+        elif word is _Word.LOOK:
+            self._lookers.append(item[1])
+            self._answer_lookers()
         elif word is _Word.MADE:
             self._welcome(*item[1:])
+            self._answer_lookers()
         elif word is _Word.NOT_MADE:
             worker, error = item[1:]
             if worker in self._doomed:
@@ -379,11 +434,23 @@ class Engine:
             else:
                 self._broken_cause = error
                 self._obey(machine.handle(ev.StartFailed(worker, monotonic())))
+            self._answer_lookers()
         elif word is _Word.CLOSE:
             self._obey(machine.handle(ev.CloseAsked(item[1], monotonic())))
         elif word is _Word.KILL:
             self._kill_signal = item[1]
             self._obey(machine.handle(ev.KillAsked(monotonic())))
+
+    def _answer_lookers(self) -> None:
+        """Let those go on who wait until every process that was asked for is made."""
+        if self._lookers and not (self._machine.workers.keys() - self._links.keys()):
+            while self._lookers:
+                self._lookers.pop().release()
+
+    @property
+    def _watch(self) -> Poller:
+        assert self._poller is not None
+        return self._poller
 
     # -- commands
 
@@ -407,43 +474,45 @@ class Engine:
             elif kind is ev.Kill:
                 self._kill(cast("ev.Kill", command).worker)
             elif kind is ev.Retire:
-                self._write(self._links[cast("ev.Retire", command).worker], [HEADER.pack(0, 0, EXIT, 0)])
+                self._retire(cast("ev.Retire", command).worker)
             # Finish needs no act: the loop looks at `machine.finished`
 
     def _send(self, command: ev.Send[Call]) -> None:
         link = self._links[command.worker]
         parts: list[bytes] = []
         tokens: list[bytes] = []
-        claim = 0 if command.idle else CLAIM
         for call in command.jobs:
             for definition in call.needs:
                 if link.known.get(definition.key) != definition.version:
                     link.known[definition.key] = definition.version
-                    parts.append(HEADER.pack(len(definition.data), definition.key, DEFINE, 0))
+                    parts.append(HEADER.pack(len(definition.data), definition.key, DEFINE, 0, 0))
                     parts.append(definition.data)
             payload = call.payload
-            parts.append(HEADER.pack(len(payload), call.id, CALL, claim))
+            parts.append(HEADER.pack(len(payload), call.id, CALL, 0, 0))
             parts.append(payload)
-            if claim:
-                tokens.append(TOKEN.pack(call.id))
-            claim = CLAIM
-        if tokens:
-            # Before the calls: a worker that has a call in hand finds its number.
-            # At most MAX_AHEAD numbers are in the pipe, which holds far more.
-            os.write(link.child.token_write, b"".join(tokens))
+            tokens.append(TOKEN.pack(call.id))
+        # Before the calls: a worker that has a call in hand finds its number.
+        # At most MAX_AHEAD numbers are in the pipe, which holds far more.
+        os.write(link.child.token_write, b"".join(tokens))
         self._write(link, parts)
+
+    def _retire(self, worker: int) -> None:
+        """Tell an idle worker to exit, whether it waits for bytes or, with a call that was taken back, for a claim."""
+        link = self._links[worker]
+        os.write(link.child.token_write, TOKEN.pack(NO_MORE))
+        self._write(link, [HEADER.pack(0, NO_MORE, EXIT, 0, 0)])
 
     def _write(self, link: _Link, parts: list[bytes]) -> None:
         nbytes = sum(map(len, parts))
         if not link.writer.write(link.child.sock, parts, nbytes) and not link.watching_out:
             link.watching_out = True
-            self._poller.modify(link.child.sock.fileno(), IN | OUT)
+            self._watch.modify(link.child.sock.fileno(), IN | OUT)
             self._obey(self._machine.handle(ev.Blocked(link.worker)))
 
     def _flush(self, link: _Link) -> None:
         if link.writer.flush(link.child.sock):
             link.watching_out = False
-            self._poller.modify(link.child.sock.fileno(), IN)
+            self._watch.modify(link.child.sock.fileno(), IN)
             self._obey(self._machine.handle(ev.Flushed(link.worker, monotonic())))
 
     def _revoke(self, command: ev.Revoke) -> None:
@@ -496,8 +565,8 @@ class Engine:
         link = self._links.get(worker)
         if link is None:
             self._doomed.add(worker)  # still being made
-        elif self._kill_signal is not None and worker not in self._signalled:
-            link.child.signal_group(self._kill_signal)  # once; whoever ignores it is killed later
+        elif self._kill_signal == SIGTERM and worker not in self._signalled:
+            link.child.signal_group(SIGTERM)  # once; whoever ignores it is killed later
             self._signalled.add(worker)
         else:
             link.child.kill()
@@ -527,9 +596,9 @@ class Engine:
         self._links[worker] = link
         fd = child.sock.fileno()
         self._by_fd[fd] = link, False
-        self._poller.register(fd, IN)
+        self._watch.register(fd, IN)
         self._by_fd[child.sentinel] = link, True
-        self._poller.register(child.sentinel, IN)
+        self._watch.register(child.sentinel, IN)
         for definition in needs:
             link.known[definition.key] = definition.version
         if worker in self._doomed:
@@ -547,7 +616,8 @@ class Engine:
         done: list[int] = []
         answers: list[tuple[Call, SealedAnswer]] = []
         heavy = False
-        for number, kind, flags, payload in frames:
+        micros = 0
+        for number, kind, flags, duration, payload in frames:
             if kind == READY:
                 self._obey(self._machine.handle(ev.Ready(link.worker, monotonic())))
                 continue
@@ -557,13 +627,14 @@ class Engine:
                 self._obey(self._machine.handle(ev.InitFailed(link.worker)))
                 continue
             heavy = heavy or bool(flags & HEAVY)
+            micros += duration
             done.append(number)
             call = flight.get(number)
             if call is not None:
                 answers.append((call, SealedAnswer(kind, payload, call.label)))
         if done:
             # First work for the worker, then the news for the users.
-            self._obey(self._machine.handle(ev.Returned(link.worker, done, monotonic(), heavy)))
+            self._obey(self._machine.handle(ev.Returned(link.worker, done, monotonic(), micros * 1e-6, heavy)))
             for call, sealed in answers:
                 if call.interrupted is True:
                     sealed.make_timeout(call.limit)
@@ -575,7 +646,7 @@ class Engine:
         """The worker closed its socket: it is dying, or the call has closed all files."""
         fd = link.child.sock.fileno()
         if self._by_fd.pop(fd, None) is not None:
-            self._poller.unregister(fd)
+            self._watch.unregister(fd)
             link.writer.dead = True
             link.child.kill()
 
@@ -589,7 +660,7 @@ class Engine:
         child = link.child
         for fd in (child.sock.fileno(), child.sentinel):
             if self._by_fd.pop(fd, None) is not None:
-                self._poller.unregister(fd)
+                self._watch.unregister(fd)
         child.kill()  # what it had started
         if self._broken_cause is None or not self._machine.broken:
             self._early_cause(link)
@@ -622,8 +693,23 @@ class Engine:
     def _end(self) -> None:
         """Leave nothing behind."""
         self.closed = True
-        self._to_start.append(None)
-        self._start_bell.release()
+        self._empty_inbox()
+        for link in list(self._links.values()):
+            for call in list(self._machine.flight(link.worker).values()):
+                call.sink.deliver(SealedError(self.break_error()))
+            link.child.close()
+        self._links.clear()
+        self._stop_starter()
+        self._empty_inbox()  # it may have made one more worker
+        while self._lookers:
+            self._lookers.pop().release()
+        self._starter.close()
+        if self._poller is not None:
+            self._poller.close()
+        self._bell.close()
+        self.callbacks.stop()
+
+    def _empty_inbox(self) -> None:
         while self.inbox:
             item = self.inbox.popleft()
             if type(item) is not tuple:
@@ -636,13 +722,11 @@ class Engine:
                 item[2].close()
             elif item[0] is _Word.CANCEL and item[3] is not None:
                 item[3].release()
-        for link in list(self._links.values()):
-            for call in list(self._machine.flight(link.worker).values()):
-                call.sink.deliver(SealedError(self.break_error()))
-            link.child.close()
-        self._links.clear()
-        self._starter_thread.join()
-        self._starter.close()
-        self._poller.close()
-        self._bell.close()
-        self.callbacks.stop()
+            elif item[0] is _Word.LOOK:
+                item[1].release()
+
+    def _stop_starter(self) -> None:
+        self._to_start.append(None)
+        self._start_bell.release()
+        if self._starter_thread is not None:
+            self._starter_thread.join()

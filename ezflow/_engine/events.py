@@ -1,12 +1,12 @@
 """The language between the dispatcher and the machine: jobs, events, commands.
 
 The dispatcher says what happened, the machine says what to do; both only ever
-exchange these records.
+exchange these records.  They are plain classes, because a module of dataclasses
+costs a user who imports the pool more than the rest of the engine.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
@@ -37,9 +37,11 @@ class Job:
         Owned by the machine: `Place`, or the number of the worker that has it.
     stop : StopReason or None
         Owned by the machine: why the call is being stopped.
+    losses : int
+        Owned by the machine: workers that were lost when it was next.
     """
 
-    __slots__ = ("id", "limit", "nbytes", "place", "stop")
+    __slots__ = ("id", "limit", "losses", "nbytes", "place", "stop")
 
     def __init__(self, number: int, nbytes: int = 0, limit: float | None = None) -> None:
         self.id = number
@@ -47,6 +49,7 @@ class Job:
         self.limit = limit
         self.place: Place | int = Place.NEW
         self.stop: StopReason | None = None
+        self.losses = 0
 
     def __repr__(self) -> str:
         """Show number and place, which is what a failing test needs."""
@@ -61,6 +64,7 @@ class StopReason(Enum):
 
     CANCEL = "cancel"
     LIMIT = "limit"
+    DROP = "drop"  # only if it has not started
 
 
 class Outcome(Enum):
@@ -73,204 +77,284 @@ class Outcome(Enum):
     BROKEN = "broken"
 
 
+class Record:
+    """Named values that are compared and shown by content, and not changed once made."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        """Equal type and values."""
+        return type(other) is type(self) and all(
+            getattr(self, name) == getattr(other, name) for name in self.__slots__
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # some hold lists
+
+    def __repr__(self) -> str:
+        """Show all values."""
+        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__)
+        return f"{type(self).__name__}({values})"
+
+
 # ---------------------------------------------------------------- events
 
-
-@dataclass(frozen=True, slots=True)
-class Submitted(Generic[J]):
+class Submitted(Record, Generic[J]):
     """New jobs were accepted, oldest first."""
 
-    jobs: Sequence[J]
-    now: float
+    __slots__ = ("jobs", "now")
+
+    def __init__(self, jobs: Sequence[J], now: float) -> None:
+        self.jobs = jobs
+        self.now = now
 
 
-@dataclass(frozen=True, slots=True)
-class StartFailed:
+class StartFailed(Record):
     """The process of a worker could not be made."""
 
-    worker: int
-    now: float
+    __slots__ = ("worker", "now")
+
+    def __init__(self, worker: int, now: float) -> None:
+        self.worker = worker
+        self.now = now
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(Record):
     """A worker has run its initializer and waits for calls."""
 
-    worker: int
-    now: float
+    __slots__ = ("worker", "now")
+
+    def __init__(self, worker: int, now: float) -> None:
+        self.worker = worker
+        self.now = now
 
 
-@dataclass(frozen=True, slots=True)
-class InitFailed:
+class InitFailed(Record):
     """The initializer raised in a worker."""
 
-    worker: int
+    __slots__ = ("worker",)
+
+    def __init__(self, worker: int) -> None:
+        self.worker = worker
 
 
-@dataclass(frozen=True, slots=True)
-class Returned:
-    """Answers to these calls were read from a worker, in one go."""
+class Returned(Record):
+    """Answers to these calls were read from a worker, in one go.
 
-    worker: int
-    calls: Sequence[int]
-    now: float
-    heavy: bool = False  # it holds more memory than it may
+    `seconds` is what they took there, all together; `heavy` says that the
+    worker holds more memory than it may.
+    """
+
+    __slots__ = ("worker", "calls", "now", "seconds", "heavy")
+
+    def __init__(
+        self, worker: int, calls: Sequence[int], now: float, seconds: float = 0.0, heavy: bool = False
+    ) -> None:
+        self.worker = worker
+        self.calls = calls
+        self.now = now
+        self.seconds = seconds
+        self.heavy = heavy
 
 
-@dataclass(frozen=True, slots=True)
-class Revoked:
+class Revoked(Record):
     """The answer to `Revoke`: these calls had not been claimed and now never will be."""
 
-    worker: int
-    calls: Sequence[int]
-    now: float
+    __slots__ = ("worker", "calls", "now")
+
+    def __init__(self, worker: int, calls: Sequence[int], now: float) -> None:
+        self.worker = worker
+        self.calls = calls
+        self.now = now
 
 
-@dataclass(frozen=True, slots=True)
-class Collected:
+class Collected(Record):
     """The answer to `Collect`: all that the worker had sent has been reported."""
 
-    worker: int
-    now: float
+    __slots__ = ("worker", "now")
+
+    def __init__(self, worker: int, now: float) -> None:
+        self.worker = worker
+        self.now = now
 
 
-@dataclass(frozen=True, slots=True)
-class Blocked:
+class Blocked(Record):
     """A `Send` did not fit in the socket; the rest follows, then `Flushed`."""
 
-    worker: int
+    __slots__ = ("worker",)
+
+    def __init__(self, worker: int) -> None:
+        self.worker = worker
 
 
-@dataclass(frozen=True, slots=True)
-class Flushed:
+class Flushed(Record):
     """All bytes for a worker have been written."""
 
-    worker: int
-    now: float
+    __slots__ = ("worker", "now")
+
+    def __init__(self, worker: int, now: float) -> None:
+        self.worker = worker
+        self.now = now
 
 
-@dataclass(frozen=True, slots=True)
-class CancelAsked(Generic[J]):
+class CancelAsked(Record, Generic[J]):
     """Somebody cancels a job; `stop` says whether it is stopped if it runs."""
 
-    job: J
-    stop: bool
-    now: float
+    __slots__ = ("job", "stop", "now")
+
+    def __init__(self, job: J, stop: bool, now: float) -> None:
+        self.job = job
+        self.stop = stop
+        self.now = now
 
 
-@dataclass(frozen=True, slots=True)
-class Ticked:
+class DropAsked(Record, Generic[J]):
+    """Somebody does not want these jobs any more; those that have started go on."""
+
+    __slots__ = ("jobs", "now")
+
+    def __init__(self, jobs: Sequence[J], now: float) -> None:
+        self.jobs = jobs
+        self.now = now
+
+
+class Ticked(Record):
     """Time has passed."""
 
-    now: float
+    __slots__ = ("now",)
+
+    def __init__(self, now: float) -> None:
+        self.now = now
 
 
-@dataclass(frozen=True, slots=True)
-class Died:
+class Died(Record):
     """A worker's process is gone; everything it sent has been reported before."""
 
-    worker: int
-    unclaimed: Sequence[int]
-    now: float
+    __slots__ = ("worker", "unclaimed", "now")
+
+    def __init__(self, worker: int, unclaimed: Sequence[int], now: float) -> None:
+        self.worker = worker
+        self.unclaimed = unclaimed
+        self.now = now
 
 
-@dataclass(frozen=True, slots=True)
-class CloseAsked:
+class CloseAsked(Record):
     """The pool is to end: after all calls, or after those that have started."""
 
-    cancel: bool
-    now: float
+    __slots__ = ("cancel", "now")
+
+    def __init__(self, cancel: bool, now: float) -> None:
+        self.cancel = cancel
+        self.now = now
 
 
-@dataclass(frozen=True, slots=True)
-class KillAsked:
+class KillAsked(Record):
     """The pool is to end now."""
 
-    now: float
+    __slots__ = ("now",)
+
+    def __init__(self, now: float) -> None:
+        self.now = now
 
 
-@dataclass(frozen=True, slots=True)
-class BreakAsked:
+class BreakAsked(Record):
     """The engine itself failed: every job fails."""
+
+    __slots__ = ()
 
 
 Event: TypeAlias = (
     "Submitted[J] | StartFailed | Ready | InitFailed | Returned | Revoked | Collected | Blocked"
-    " | Flushed | CancelAsked[J] | Ticked | Died | CloseAsked | KillAsked | BreakAsked"
+    " | Flushed | CancelAsked[J] | DropAsked[J] | Ticked | Died | CloseAsked | KillAsked | BreakAsked"
 )
 
 # ---------------------------------------------------------------- commands
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(Record):
     """Make the process of worker number `worker`."""
 
-    worker: int
+    __slots__ = ("worker",)
+
+    def __init__(self, worker: int) -> None:
+        self.worker = worker
 
 
-@dataclass(frozen=True, slots=True)
-class Send(Generic[J]):
-    """Write these jobs to a worker; all need a claim but the first one to an idle worker."""
+class Send(Record, Generic[J]):
+    """Write these jobs to a worker, and their numbers to its claims pipe."""
 
-    worker: int
-    jobs: Sequence[J]
-    idle: bool
+    __slots__ = ("worker", "jobs")
+
+    def __init__(self, worker: int, jobs: Sequence[J]) -> None:
+        self.worker = worker
+        self.jobs = jobs
 
 
-@dataclass(frozen=True, slots=True)
-class Revoke:
+class Revoke(Record):
     """Take unclaimed calls back and answer with `Revoked`.
 
     With `only`, that call alone; else all but the `keep` oldest.
     """
 
-    worker: int
-    only: int | None = None
-    keep: int = 0
+    __slots__ = ("worker", "only", "keep")
+
+    def __init__(self, worker: int, only: int | None = None, keep: int = 0) -> None:
+        self.worker = worker
+        self.only = only
+        self.keep = keep
 
 
-@dataclass(frozen=True, slots=True)
-class Collect:
+class Collect(Record):
     """Read and report all that a worker has sent, then answer with `Collected`."""
 
-    worker: int
+    __slots__ = ("worker",)
+
+    def __init__(self, worker: int) -> None:
+        self.worker = worker
 
 
-@dataclass(frozen=True, slots=True)
-class Interrupt:
+class Interrupt(Record):
     """Ask a worker to end this call, if it is still the one that runs."""
 
-    worker: int
-    call: int
+    __slots__ = ("worker", "call")
+
+    def __init__(self, worker: int, call: int) -> None:
+        self.worker = worker
+        self.call = call
 
 
-@dataclass(frozen=True, slots=True)
-class Kill:
+class Kill(Record):
     """Kill a worker and everything it started."""
 
-    worker: int
+    __slots__ = ("worker",)
+
+    def __init__(self, worker: int) -> None:
+        self.worker = worker
 
 
-@dataclass(frozen=True, slots=True)
-class Retire:
+class Retire(Record):
     """Tell an idle worker to exit."""
 
-    worker: int
+    __slots__ = ("worker",)
+
+    def __init__(self, worker: int) -> None:
+        self.worker = worker
 
 
-@dataclass(frozen=True, slots=True)
-class Settle(Generic[J]):
+class Settle(Record, Generic[J]):
     """End a job without a result of its own."""
 
-    job: J
-    outcome: Outcome
-    worker: int | None = None
+    __slots__ = ("job", "outcome", "worker")
+
+    def __init__(self, job: J, outcome: Outcome, worker: int | None = None) -> None:
+        self.job = job
+        self.outcome = outcome
+        self.worker = worker
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(Record):
     """Nothing is left to do, ever."""
+
+    __slots__ = ()
 
 
 Command: TypeAlias = "Start | Send[J] | Revoke | Collect | Interrupt | Kill | Retire | Settle[J] | Finish"

@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import weakref
+from multiprocessing import util
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 _exiting = False
 _pid = os.getpid()
+_early: util.Finalize | None = None
+
+_FIRST = 1000  # above what anybody uses: the standard library's own go up to 100
 
 
 def is_exiting() -> bool:
@@ -32,7 +36,13 @@ def is_exiting() -> bool:
 
 def watch(engine: Engine) -> None:
     """See to it that an engine ends before the interpreter does."""
+    global _early
     _engines.add(engine)
+    # A child of multiprocessing runs multiprocessing's exit functions first, which would kill or await our workers
+    # under the eyes of a dispatcher that still works; so be the first of them.  Such a child also forgets what was
+    # registered before it began: hence at each engine.
+    if _early is None or not _early.still_active():
+        _early = util.Finalize(None, _at_exit, exitpriority=_FIRST)
 
 
 def _at_exit() -> None:
@@ -41,6 +51,8 @@ def _at_exit() -> None:
         return
     _exiting = True
     engines = list(_engines)
+    for engine in engines:
+        engine.disown()
     last = getattr(sys, "last_exc", None)
     last_type = type(last) if last is not None else getattr(sys, "last_type", None)
     interrupted = isinstance(last_type, type) and issubclass(last_type, KeyboardInterrupt)
@@ -62,6 +74,8 @@ def _in_forked_child() -> None:
     global _pid, _exiting
     _pid = os.getpid()
     _exiting = False
+    for engine in list(_engines):
+        engine.disown()
     _engines.clear()
 
 

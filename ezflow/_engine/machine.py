@@ -21,6 +21,7 @@ state     meaning                                        its deadline
 starting  the process is being made, or initialises      none
 idle      ready, holds no call                           idle time-out
 busy      holds calls; the first unanswered one runs     limit of the running call
+          or is about to
 stopping  the running call is to end; holds only it      grace after the interrupt
 retiring  told to exit, holds nothing                    grace for its exit
 ending    killed; its death is awaited                   grace if only signalled
@@ -41,9 +42,14 @@ retiring → ending         its grace ended
 any → gone                `Died`
 ========================= ================================================================
 
-States of a job: waiting → (sent ahead ⇄ waiting) → started → settled.  "Sent
-ahead" and "started" look alike from here: only the claims pipe knows, so every
-decision that depends on it first asks with `Revoke`.
+States of a job: waiting → (sent ⇄ waiting) → started → settled.  "Sent" and
+"started" look alike from here: only the claims pipe knows, so every decision
+that depends on it first asks with `Revoke`.
+
+How much is sent ahead: nothing to a worker whose calls are slow, so they start
+in the order of their submission; as much as it does in a moment (`AHEAD_SECONDS`)
+to one whose calls are quick.  What lies behind a call that turns out slow is
+taken back (`HOSTAGE_SECONDS`).
 
 What may happen at the same time: a worker claims, finishes or dies while a
 command is on its way.  Therefore no command assumes that it still finds the
@@ -53,7 +59,6 @@ world as it was; the answers are facts, the commands are wishes.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Final, Generic
 
@@ -66,6 +71,7 @@ from .events import (
     Collected,
     Command,
     Died,
+    DropAsked,
     Event,
     Finish,
     Flushed,
@@ -103,6 +109,28 @@ the throughput of trivial calls no longer grew.
 MAX_AHEAD_BYTES: Final = 1 << 18
 """Bytes of payload sent ahead to one worker; a large call is sent alone."""
 
+AHEAD_SECONDS: Final = 0.01
+"""Seconds of work that a worker may hold, judged by its latest calls.
+
+Chosen: a hundred times what a round trip costs, and below what people notice.
+"""
+
+HOSTAGE_SECONDS: Final = 0.02
+"""Seconds without an answer after which the calls behind the running one are taken back."""
+
+CLAIM_SECONDS: Final = 0.5
+"""Seconds that a worker gets to begin with a call once the limit of that call has passed.
+
+One that is stopped, or stuck outside any call, never does; on a machine that is
+overloaded a limit of milliseconds can pass before a sound worker has woken up.
+"""
+
+MAX_LOSSES: Final = 3
+"""Workers that may die or hang with the same call first in line and not begun, until it is to blame.
+
+Receiving its bytes may be what kills them, for want of memory.
+"""
+
 MAX_EARLY_DEATHS: Final = 3
 """Workers that may die one after another before any was ready, until the pool gives up.
 
@@ -130,25 +158,42 @@ class Purpose(Enum):
     STEAL = "steal"
     CANCEL = "cancel"
     STOP = "stop"
-    RETIRE = "retire"
-    CLOSE = "close"
+    SHARE = "share"
 
 
-@dataclass(slots=True)
 class _Worker(Generic[J]):
     """One worker as the machine sees it."""
 
-    id: int
-    state: State = State.STARTING
-    flight: dict[int, J] = field(default_factory=dict)  # sent and not answered, oldest first
-    n_taken: int = 0  # calls that count against its budget
-    deadline: float | None = None
-    blocked: bool = False  # bytes for it still wait in the parent
-    stale: bool = False  # calls were taken back whose bytes it still holds
-    worn: bool = False  # to be retired as soon as it holds nothing
-    asked: Purpose | None = None
-    target: J | None = None  # the job a cancel or a stop is about
-    cancel_stop: bool = True
+    __slots__ = (
+        "asked",
+        "blocked",
+        "cancel_stop",
+        "deadline",
+        "flight",
+        "id",
+        "late",
+        "n_taken",
+        "since",
+        "state",
+        "target",
+        "window",
+        "worn",
+    )
+
+    def __init__(self, number: int) -> None:
+        self.id = number
+        self.state = State.STARTING
+        self.flight: dict[int, J] = {}  # sent and not answered, oldest first
+        self.window = 1  # calls it may hold
+        self.since = 0.0  # when it was last heard of or given work
+        self.n_taken = 0  # calls that count against its budget
+        self.deadline: float | None = None
+        self.blocked = False  # bytes for it still wait in the parent
+        self.late = False  # it let the limit of a call pass without beginning with it
+        self.worn = False  # to be retired as soon as it holds nothing
+        self.asked: Purpose | None = None
+        self.target: J | None = None  # the job a cancel or a stop is about
+        self.cancel_stop = True
 
 
 class Machine(Generic[J]):
@@ -197,6 +242,7 @@ class Machine(Generic[J]):
         self.finished = False
         self._idle: dict[int, _Worker[J]] = {}  # the youngest idle one is used first, old ones age out
         self._timed: dict[int, _Worker[J]] = {}  # workers that have a deadline
+        self._ahead: dict[int, _Worker[J]] = {}  # busy workers that hold more than one call
         self._next_id = 0
         self._early_deaths = 0
         self._no_start_before: float | None = None
@@ -212,6 +258,7 @@ class Machine(Generic[J]):
             Blocked: self._was_blocked,
             Flushed: self._was_flushed,
             CancelAsked: self._cancel_asked,
+            DropAsked: self._drop_asked,
             Ticked: self._ticked,
             Died: self._died,
             CloseAsked: self._close_asked,
@@ -231,7 +278,9 @@ class Machine(Generic[J]):
     def next_deadline(self) -> float | None:
         """Give the time at which `Ticked` is wanted next."""
         times = [w.deadline for w in self._timed.values() if w.deadline is not None]
-        if self._no_start_before is not None and self.n_waiting:
+        if self._ahead:
+            times.append(min([w.since for w in self._ahead.values()]) + HOSTAGE_SECONDS)
+        if self._no_start_before is not None:
             times.append(self._no_start_before)
         return min(times) if times else None
 
@@ -273,6 +322,10 @@ class Machine(Generic[J]):
         if self.n_waiting:
             self._grow(now)
 
+    def _n_coming(self) -> int:
+        """Count the workers that are being made or initialised."""
+        return sum(1 for w in self.workers.values() if w.state is State.STARTING)
+
     def _grow(self, now: float) -> None:
         """Start workers while more jobs wait than starting workers can take."""
         if self.broken or self.finished or self.max_workers <= len(self.workers) == self._n_working():
@@ -281,11 +334,7 @@ class Machine(Generic[J]):
             if now < self._no_start_before:
                 return
             self._no_start_before = None
-        n_working = n_coming = 0
-        for w in self.workers.values():
-            if w.state not in _LEAVING:
-                n_working += 1
-                n_coming += w.state is State.STARTING
+        n_working, n_coming = self._n_working(), self._n_coming()
         while n_working < self.max_workers and n_coming < self.n_waiting:
             w = _Worker[J](self._next_id)
             self._next_id += 1
@@ -302,13 +351,7 @@ class Machine(Generic[J]):
         """
         waiting = self.waiting
         flight = w.flight
-        room = min(self.max_ahead - len(flight), max(1, self.n_waiting // (2 * len(self.workers))))
-        if w.stale and not flight:
-            # Alone: a worker that waits for the number of a call that was taken
-            # back would read the number of the second call before it sees the
-            # first, which has none.  The first one clears what is stale.
-            room = 1
-            w.stale = False
+        room = min(w.window - len(flight), max(1, self.n_waiting // (2 * len(self.workers))))
         if self.max_tasks is not None:
             room = min(room, self.max_tasks - w.n_taken)
         jobs: list[J] = []
@@ -329,14 +372,17 @@ class Machine(Generic[J]):
         if not jobs:
             return
         self.n_waiting -= len(jobs)
-        idle = not flight
+        was_empty = not flight
         for job in jobs:
             flight[job.id] = job
         w.n_taken += len(jobs)
         w.state = State.BUSY
-        if idle:
+        if len(flight) > 1:
+            self._ahead[w.id] = w
+        if was_empty:
+            w.since = now
             self._start_clock(w, now)
-        self._out.append(Send(w.id, jobs, idle))
+        self._out.append(Send(w.id, jobs))
 
     # ------------------------------------------------------------ workers come
 
@@ -363,16 +409,23 @@ class Machine(Generic[J]):
     def _returned(self, event: Returned) -> None:
         w = self.workers[event.worker]
         flight = w.flight
+        n = 0
         for call in event.calls:
             job = flight.pop(call, None)
             if job is not None:
+                n += 1
                 job.place = Place.SETTLED
-                self.n_live -= 1
-                self.n_done += 1
+        self.n_live -= n
+        self.n_done += n
+        w.since = event.now
+        w.late = False
+        w.window = min(self.max_ahead, 1 + int(AHEAD_SECONDS * len(event.calls) / (event.seconds + 1e-6)))
+        if len(flight) <= 1:
+            self._ahead.pop(w.id, None)
         if event.heavy and not w.worn:
             w.worn = True
             if flight and w.state is State.BUSY:
-                self._ask(w, Purpose.RETIRE)
+                self._ask(w, Purpose.SHARE)
                 return
         if w.state is State.STOPPING:
             if not flight and w.deadline is not None:  # it answered the interrupt
@@ -384,7 +437,7 @@ class Machine(Generic[J]):
         if flight:
             if not w.blocked:
                 self._start_clock(w, event.now)
-            if self.n_waiting and not w.worn and len(flight) < self.max_ahead // 2:
+            if self.n_waiting and not w.worn and len(flight) <= w.window // 2:
                 self._feed(w, event.now)
         else:
             self._go_on(w, event.now)
@@ -438,29 +491,41 @@ class Machine(Generic[J]):
         if purpose is Purpose.CANCEL:
             self._answer_cancel(w, event.calls, now)
             return
-        target = w.target if purpose is Purpose.STOP else None
+        if purpose is Purpose.STEAL:
+            self.n_stolen += len(event.calls)
         self._take_back(w, event.calls)
         if purpose is Purpose.STOP:
-            assert target is not None
-            if target.id not in w.flight:
-                # Its limit passed before the worker even claimed it: the worker
-                # hangs outside any call (stopped, or stuck in a signal handler).
-                self._kill(w)
-                self._after_loss(now)
-            else:
-                self._out.append(Collect(w.id))
-        elif purpose is Purpose.RETIRE:
-            if not w.flight:
-                self._go_on(w, now)
-            else:
-                self._spread(now)
+            self._answer_stop(w, now)
+            return
+        if not w.flight and w.state is State.BUSY:
+            self._go_on(w, now)  # it had answered all that it had begun
+        self._spread(now)
+
+    def _answer_stop(self, w: _Worker[J], now: float) -> None:
+        target = w.target
+        assert target is not None
+        if target.id in w.flight:
+            self._out.append(Collect(w.id))
+        elif not w.late and target.place is Place.WAITING:
+            # Its limit passed before the worker began with it.  Once more, with less patience.
+            w.late = True
+            w.target = None
+            w.window = 1
+            w.state = State.BUSY
+            self._feed(w, now)
+            if not w.blocked:
+                self._set_deadline(w, now + CLAIM_SECONDS)
         else:
-            if not w.flight and w.state is State.BUSY:
-                # all answers were read between asking and answering
-                self._go_on(w, now)
-            if purpose is Purpose.STEAL:
-                self.n_stolen += len(event.calls)
-            self._spread(now)
+            self._lose(target, Outcome.TIMED_OUT)
+            self._kill(w)
+            self._after_loss(now)
+
+    def _lose(self, job: J, outcome: Outcome, worker: int | None = None) -> None:
+        """Note that a worker was lost before it began with a job that was its turn."""
+        if job.place is Place.WAITING:
+            job.losses += 1
+            if job.losses >= MAX_LOSSES:
+                self._settle(job, outcome, worker)
 
     def _take_back(self, w: _Worker[J], calls: Iterable[int]) -> None:
         """Put unclaimed calls back at the front of the queue, in their order."""
@@ -470,8 +535,7 @@ class Machine(Generic[J]):
             if job is None:
                 continue
             w.n_taken -= 1
-            w.stale = True
-            if self.cancelling:
+            if self.cancelling or job.stop is StopReason.DROP:
                 self._settle(job, Outcome.CANCELLED)
             elif job.stop is StopReason.CANCEL:
                 job.place = Place.SETTLED
@@ -480,6 +544,8 @@ class Machine(Generic[J]):
                 job.place = Place.WAITING
                 job.stop = None
                 back.append(job)
+        if len(w.flight) <= 1:
+            self._ahead.pop(w.id, None)
         self.waiting.extendleft(reversed(back))
         self.n_waiting += len(back)
 
@@ -519,7 +585,8 @@ class Machine(Generic[J]):
         assert job is not None
         if job.id in calls and w.flight.pop(job.id, None) is not None:
             w.n_taken -= 1
-            w.stale = True
+            if len(w.flight) <= 1:
+                self._ahead.pop(w.id, None)
             self._settle(job, Outcome.CANCELLED)
             if not w.flight:
                 self._go_on(w, now)
@@ -530,9 +597,26 @@ class Machine(Generic[J]):
             job.stop = StopReason.CANCEL
             self._stop(w, job)
 
+    def _drop_asked(self, event: DropAsked[J]) -> None:
+        places: set[int] = set()
+        for job in event.jobs:
+            place = job.place
+            if place is Place.WAITING:
+                self._settle(job, Outcome.CANCELLED)
+            elif isinstance(place, int):
+                if job.stop is None:
+                    job.stop = StopReason.DROP
+                places.add(place)
+        for place in sorted(places):
+            w = self.workers[place]
+            if w.state is State.BUSY and w.asked is None:
+                self._ask(w, Purpose.SHARE)
+        self._check_finished_calls(event.now)
+
     def _stop(self, w: _Worker[J], job: J) -> None:
         """Begin to end a running call; first save everything that is not it."""
         w.state = State.STOPPING
+        self._ahead.pop(w.id, None)
         w.target = job
         self._set_deadline(w, None)
         self._ask(w, Purpose.STOP)
@@ -573,6 +657,7 @@ class Machine(Generic[J]):
     def _was_flushed(self, event: Flushed) -> None:
         w = self.workers[event.worker]
         w.blocked = False
+        w.since = event.now
         if w.state is State.BUSY:
             self._start_clock(w, event.now)
 
@@ -602,6 +687,11 @@ class Machine(Generic[J]):
                 self._after_loss(now)
             else:  # retiring, or ending by a signal that it ignores
                 self._kill(w)
+        for w in list(self._ahead.values()):
+            if w.since + HOSTAGE_SECONDS <= now and w.state is State.BUSY and w.asked is None:
+                w.window = 1
+                w.since = now
+                self._ask(w, Purpose.SHARE)
         if self._no_start_before is not None and now >= self._no_start_before:
             self._no_start_before = None
             self._spread(now)
@@ -612,6 +702,7 @@ class Machine(Generic[J]):
     def _kill(self, w: _Worker[J]) -> None:
         """Kill a worker and settle the call it was asked to stop."""
         self._idle.pop(w.id, None)
+        self._ahead.pop(w.id, None)
         self._set_deadline(w, None)
         w.state = State.ENDING
         job, w.target = w.target, None
@@ -639,7 +730,11 @@ class Machine(Generic[J]):
         expected = w.state in _LEAVING
         self._idle.pop(w.id, None)
         self._timed.pop(w.id, None)
+        first = next(iter(w.flight.values()), None)
         self._take_back(w, event.unclaimed)
+        self._ahead.pop(w.id, None)
+        if first is not None:
+            self._lose(first, Outcome.WORKER_DIED, w.id)
         if not expected:
             self.n_died += 1
         for job in list(w.flight.values()):
@@ -673,35 +768,45 @@ class Machine(Generic[J]):
     # ------------------------------------------------------------ the end
 
     def _settle(self, job: J, outcome: Outcome, worker: int | None = None) -> None:
-        if job.place is Place.WAITING:
-            self.n_waiting -= 1
+        was_waiting = job.place is Place.WAITING
         job.place = Place.SETTLED
+        if was_waiting:
+            self.n_waiting -= 1
+            if not self.n_waiting or len(self.waiting) > 2 * self.n_waiting + 64:
+                self._forget_settled()
         self.n_live -= 1
         self._out.append(Settle(job, outcome, worker))
+
+    def _forget_settled(self) -> None:
+        """Drop settled jobs from the queue, where they would keep alive whatever their callers hold."""
+        left = [job for job in self.waiting if job.place is Place.WAITING]
+        self.waiting.clear()
+        self.waiting.extend(left)
 
     def _close_asked(self, event: CloseAsked) -> None:
         self.closing = True
         if event.cancel and not self.cancelling:
             self.cancelling = True
-            self._drop_waiting(Outcome.CANCELLED)
-            for w in list(self.workers.values()):
-                if w.state is State.BUSY and len(w.flight) > 1 and w.asked is None:
-                    self._ask(w, Purpose.CLOSE)
+            # As many as workers are on their way count as started: their processes exist for them.
+            self._drop_waiting(Outcome.CANCELLED, keep=self._n_coming())
+            self._take_all_back()
         self._check_finished_calls(event.now)
         self._check_finished()
 
-    def _drop_waiting(self, outcome: Outcome) -> None:
-        while self.waiting:
-            job = self.waiting.popleft()
-            if job.place is Place.WAITING:
-                self._settle(job, outcome)
+    def _drop_waiting(self, outcome: Outcome, keep: int = 0) -> None:
+        left = [job for job in self.waiting if job.place is Place.WAITING]
+        for job in left[keep:]:
+            self._settle(job, outcome)
+
+    def _take_all_back(self) -> None:
+        for w in list(self.workers.values()):
+            if w.state is State.BUSY and w.asked is None:
+                self._ask(w, Purpose.SHARE)
 
     def _kill_asked(self, event: KillAsked) -> None:
         self.closing = self.cancelling = True
         self._drop_waiting(Outcome.CANCELLED)
-        for w in list(self.workers.values()):
-            if w.state is State.BUSY and len(w.flight) > 1 and w.asked is None:
-                self._ask(w, Purpose.CLOSE)
+        self._take_all_back()
         for w in list(self.workers.values()):
             if w.state is not State.ENDING:
                 self._kill(w)

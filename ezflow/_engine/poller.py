@@ -49,23 +49,33 @@ class Bell:
     """Wakes the dispatcher from any thread, signal handler or finaliser: one write, no lock."""
 
     def __init__(self) -> None:
+        self._ends: list[Descriptor] = []
+        self._ringing: list[None] = []  # one entry for each ring under way
+
+    @property
+    def fd(self) -> int:
+        """What becomes readable; -1 before `open` and after `close`."""
+        return self._ends[0].fd if self._ends else -1
+
+    def open(self) -> None:
+        """Open the descriptors.  Ringing before does nothing."""
         if hasattr(os, "eventfd"):
             self._ends = [
                 descriptors.keep(lambda: Descriptor(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)))
             ]
         else:
-            self._ends = list(descriptors.pipe())
-            for end in self._ends:
+            ends = list(descriptors.pipe())
+            for end in ends:
                 os.set_blocking(end.fd, False)
-        self.fd = self._ends[0].fd
-        self._write = self._ends[-1].fd
-        self._ringing: list[None] = []  # one entry for each ring under way
+            self._ends = ends
 
     def ring(self) -> None:
-        """End the wait; harmless if rung twice or after the end."""
+        """End the wait; harmless if rung twice, after the end, or in a forked child of the parent."""
         self._ringing.append(None)
         try:
-            fd = self._write
+            # Asked each time: in a forked child the hook has closed it, and its number may be somebody's file.
+            ends = self._ends
+            fd = ends[-1].fd if ends else -1
             if fd >= 0:
                 os.write(fd, b"\1\0\0\0\0\0\0\0")
         except BlockingIOError:
@@ -87,11 +97,11 @@ class Bell:
         file and gets that number  4. the ringer writes into it.  So wait for
         the ringers that are under way; they hold no lock and need microseconds.
         """
-        self._write = -1
+        ends, self._ends = self._ends, []
         deadline = monotonic() + 1.0
         while self._ringing and monotonic() < deadline:
             sleep(0)
         if self._ringing:
             return  # a ringer was torn by an exception: leak a number rather than risk a file
-        for end in self._ends:
+        for end in ends:
             end.close()

@@ -27,6 +27,8 @@ from .descriptors import Descriptor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
     from typing import Any
 
     from .template import Template
@@ -303,6 +305,35 @@ class SignalsBlocked:
 
     def __exit__(self, *_: object) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
+
+
+class InterruptHeld:
+    """Holds back a Ctrl-C that comes meanwhile, and lets Python's handler run at the end: in the main thread.
+
+    A KeyboardInterrupt strikes only there, between any two instructions.  In an at-fork hook it would be printed and
+    swallowed, and the lock that the hook was to give back would stay locked; elsewhere a descriptor or a process would
+    be lost.  (Blocking the signal is not enough: another thread then takes it, and the handler runs in the main thread.)
+    """
+
+    def __enter__(self) -> None:
+        self._noted: tuple[int, FrameType | None] | None = None
+        self._before: Callable[[int, FrameType | None], Any] | None = None
+        if threading.get_ident() == threading.main_thread().ident:
+            before = signal.getsignal(signal.SIGINT)
+            if callable(before):  # not: ignored, default, or set by C code
+                self._before = before
+                signal.signal(signal.SIGINT, self._note)
+
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        self._noted = (signum, frame)
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is None:
+            return
+        if signal.getsignal(signal.SIGINT) == self._note:  # not: an at-fork hook has set another one
+            signal.signal(signal.SIGINT, self._before)
+        if self._noted is not None:
+            self._before(*self._noted)
 
 
 # --- forked by a template ----------------------------------------------------------------------------------------

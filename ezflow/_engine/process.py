@@ -8,6 +8,7 @@ initializer's arguments, and nested pools behave as in a process of the standard
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from multiprocessing import process, reduction, resource_tracker
 
@@ -100,6 +101,16 @@ class WorkerProcess(Process):
         # as the standard does: no reference cycles through arguments
         del self._main, self._pack, self.template, self._fds
         _process._children.add(self)
+
+    def terminate(self) -> None:
+        """Send SIGTERM to the worker and to all it has started."""
+        self._check_closed()
+        self._popen.send_signal_to_group(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Kill the worker and all it has started."""
+        self._check_closed()
+        self._popen.send_signal_to_group(signal.SIGKILL)
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()

@@ -209,6 +209,9 @@ def isolate() -> None:
         os.set_inheritable(0, True)
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(
+        signal.SIGCHLD, signal.SIG_DFL
+    )  # ignored, as some programs do, it hides exit codes from subprocess
     # A Ctrl-C that came while SIGINT was blocked is pending: ignoring it drops it, then the mask may go.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

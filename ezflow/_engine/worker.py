@@ -8,13 +8,11 @@ The order of one call::
     frame read → claim → [ unpickle → run → pickle ] → answer written at once
                           └── may be interrupted ──┘
 
-A call that was sent ahead (flag CLAIM) may be taken back by the parent until
-its number has been read from the claims pipe.  Numbers leave the pipe in the
-order of the calls; a number that is not that of the call in hand means that the
-calls before it were taken back.  A call without the flag was sent when the
-parent knew this worker to be idle, so whatever is still queued before it was
-taken back.  Definitions are noted in stream order, also between calls that are
-skipped, because the parent counts them as received.
+A call may be taken back by the parent until its number has been read from the
+claims pipe.  Numbers leave the pipe in the order of the calls; a number that is
+not that of the call in hand means that the calls before it were taken back.
+Definitions are noted in stream order, also between calls that are skipped,
+because the parent counts them as received.
 
 Kept small: every worker imports this module before its first call.
 """
@@ -27,18 +25,19 @@ import signal
 import socket
 from collections import deque
 from select import POLLIN, poll
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from .._interrupt import CallInterrupted
 from .._wire.messages import (
     CALL,
-    CLAIM,
     DEFINE,
     ERROR,
-    EXIT,
     HEADER,
     HEAVY,
     INIT_FAILED,
+    MAX_MICROS,
+    NO_MORE,
     READY,
     TOKEN,
     UNREADABLE,
@@ -72,12 +71,10 @@ class Intake:
         self._sock = sock
         self._claims = claims
         self._define = define
-        self._queue: deque[tuple[int, int, int, bytes]] = deque()
+        self._queue: deque[tuple[int, int, bytes]] = deque()
         self._rest = bytearray()
-        self._claimed = 0  # number that was read and whose call has not been met yet
-        self._fresh = 0  # queued frames that make everything before them obsolete
+        self._claimed: int | None = None  # number that was read and whose call has not been met yet
         self._poll = poll()
-        self._poll.register(sock, POLLIN)
         self._poll.register(claims, POLLIN)
 
     def next_call(self) -> tuple[int, bytes] | None:
@@ -86,34 +83,27 @@ class Intake:
         while True:
             while not queue:
                 self._fill()
-            call, kind, flags, payload = queue.popleft()
-            if kind == DEFINE:
-                self._define(call, payload)
-            elif kind == EXIT:
-                return None
-            elif not flags & CLAIM:
-                self._fresh -= 1
-                return call, payload
-            elif not self._fresh:
-                if not self._claimed:
+            number, kind, payload = queue.popleft()
+            if kind == CALL:
+                if self._claimed is None:
                     self._claimed = self._claim()
-                if self._claimed == call:
-                    self._claimed = 0
-                    return call, payload
+                if self._claimed == number:
+                    self._claimed = None
+                    return number, payload
+                if self._claimed == NO_MORE:
+                    return None
+            elif kind == DEFINE:
+                self._define(number, payload)
+            else:
+                return None
 
     def _claim(self) -> int:
-        """Read the number of the next call to start; 0 if a fresh frame came instead."""
+        """Read the number of the next call to start, or `NO_MORE`."""
         while True:
             try:
                 token = os.read(self._claims, TOKEN.size)
             except BlockingIOError:
-                for fd, _ in self._poll.poll():
-                    if fd == self._claims:
-                        break
-                else:
-                    self._fill()
-                    if self._fresh:
-                        return 0
+                self._poll.poll()
                 continue
             if not token:
                 os._exit(0)  # the parent is gone
@@ -139,14 +129,12 @@ class Intake:
         size = HEADER.size
         queue = self._queue
         while end - pos >= size:
-            n, call, kind, flags = HEADER.unpack_from(data, pos)
+            n, number, kind, _, _ = HEADER.unpack_from(data, pos)
             start = pos + size
             if end - start < n:
                 break
             pos = start + n
-            queue.append((call, kind, flags, data[start:pos]))
-            if kind == EXIT or (kind == CALL and not flags & CLAIM):
-                self._fresh += 1
+            queue.append((number, kind, data[start:pos]))
         if pos < end:
             rest += data[pos:]
 
@@ -175,6 +163,7 @@ class Window:
         os.set_blocking(control, False)
         self._control = control
         self.call = 0
+        self._early = 0  # asked to end before its window was open
 
     def on_signal(self, signum: int, frame: FrameType | None) -> None:
         """Raise in the running call if it is the one that is to end."""
@@ -183,9 +172,14 @@ class Window:
         except OSError:
             return
         for (call,) in TOKEN.iter_unpack(tokens[: len(tokens) // TOKEN.size * TOKEN.size]):
-            if call == self.call:
-                self.call = 0
-                raise CallInterrupted("this call was cancelled or ran longer than its limit")
+            self._early = call
+        self.strike()
+
+    def strike(self) -> None:
+        """Raise if the running call was asked to end; also what `on_signal` may have come too early for."""
+        if self.call and self.call == self._early:
+            self.call = 0
+            raise CallInterrupted("this call was cancelled or ran longer than its limit")
 
 
 def main(ends: WorkerEnds, config: bytes, inherited: Any) -> None:
@@ -235,27 +229,40 @@ class _Loop:
             initializer = initargs = inherited = kwargs = None  # type: ignore[assignment]  # freed
         except BaseException as error:
             self._leave_if_forked()
-            self._send(0, INIT_FAILED, 0, self._pack_error(error))
+            self._log_failure()
+            self._send(0, INIT_FAILED, 0, 0, self._pack_error(error))
             return False
         self._leave_if_forked()
-        self._send(0, READY, 0, b"")
+        self._send(0, READY, 0, 0, b"")
+        from .. import _tracebacks  # noqa: F401  # now, because later there may be no descriptor left to open it
+
         return True
+
+    def _log_failure(self) -> None:
+        """Log the error of the initializer, as the standard pool does."""
+        import logging
+
+        logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=True)
 
     def run(self) -> None:
         """Serve until the parent says exit or is gone."""
         next_call = self._intake.next_call
         while True:
-            item = next_call()
+            try:
+                item = next_call()
+            except KeyboardInterrupt:  # somebody sent it to an idle worker: end without a word
+                return
             if item is None:
                 return
             call, payload = item
             item = None
+            start = monotonic()
             kind, answer = self._execute(call, payload)
             payload = b""
             flags = 0
             if self._max_rss is not None and _resident_bytes() > self._max_rss:
                 flags = HEAVY
-            self._send(call, kind, flags, answer)
+            self._send(call, kind, flags, min(int((monotonic() - start) * 1e6), MAX_MICROS), answer)
             answer = b""
 
     def _execute(self, call: int, payload: bytes) -> tuple[int, bytes]:
@@ -270,6 +277,7 @@ class _Loop:
         try:
             try:
                 window.call = call
+                window.strike()
                 fn, args, kwargs = self._space.unpack_call(payload)
                 kind = ERROR
                 value = fn(*args, **kwargs)
@@ -282,11 +290,16 @@ class _Loop:
             except BaseException as error:
                 self._leave_if_forked()
                 fn = args = kwargs = value = None  # type: ignore[assignment]
+                if not isinstance(error, Exception):
+                    kind = ERROR  # sys.exit while pickling is the call's own end, not a lack of pickling
+                    _cut_own_frames(error)
                 answer = self._pack_error(error)
                 window.call = 0
                 return kind, answer
         except BaseException as error:
-            return kind, self._pack_error(error)
+            error.__context__ = None  # the error that was being packed: it would be packed again
+            _cut_own_frames(error)
+            return ERROR, self._pack_error(error)
 
     def _pack_error(self, error: BaseException) -> bytes:
         from .._tracebacks import pack_exception
@@ -298,8 +311,9 @@ class _Loop:
         if os.getpid() != self._pid:
             os._exit(0)
 
-    def _send(self, call: int, kind: int, flags: int, payload: bytes) -> None:
-        head = HEADER.pack(len(payload), call, kind, flags)
+    def _send(self, call: int, kind: int, flags: int, micros: int, payload: bytes) -> None:
+        self._leave_if_forked()
+        head = HEADER.pack(len(payload), call, kind, flags, micros)
         try:
             if len(payload) < JOIN_BELOW:
                 self._sock.sendall(head + payload)
@@ -308,6 +322,18 @@ class _Loop:
                 self._sock.sendall(payload)
         except OSError:
             os._exit(1)  # the parent is gone, or the call has closed our socket
+
+
+def _cut_own_frames(error: BaseException) -> None:
+    """Let the traceback of an interrupt end where the call was, not in the handler that raised it."""
+    if not isinstance(error, CallInterrupted):
+        return
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        if last.tb_next.tb_frame.f_code in _STRIKING:
+            last.tb_next = None
+            return
+        last = last.tb_next
 
 
 def _resident_bytes() -> int:
@@ -319,3 +345,6 @@ def _resident_bytes() -> int:
         import resource
 
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+_STRIKING: Final = frozenset({Window.on_signal.__code__, Window.strike.__code__})

@@ -21,8 +21,8 @@ JOIN_BELOW: Final = 1 << 16
 MAX_PARTS: Final = 512
 """Parts of one `sendmsg`; the system's own limit (IOV_MAX) is 1024."""
 
-Frame = tuple[int, int, int, "bytes | bytearray"]
-"""Number of the call, kind, flags, payload."""
+Frame = tuple[int, int, int, int, "bytes | bytearray"]
+"""Number of the call, kind, flags, microseconds, payload."""
 
 
 class FrameReader:
@@ -32,7 +32,7 @@ class FrameReader:
 
     def __init__(self) -> None:
         self._rest = b""  # the beginning of a frame
-        self._head: tuple[int, int, int] | None = None  # of the large frame being received
+        self._head: tuple[int, int, int, int] | None = None  # of the large frame being received
         self._big = bytearray()
         self._got = 0
         self.eof = False
@@ -62,18 +62,18 @@ class FrameReader:
         unpack = HEADER.unpack_from
         pos, end = 0, len(data)
         while end - pos >= size:
-            n, call, kind, flags = unpack(data, pos)
+            n, call, kind, flags, micros = unpack(data, pos)
             start = pos + size
             if end - start < n:
                 if n >= READ_SIZE:
-                    self._head = call, kind, flags
+                    self._head = call, kind, flags, micros
                     self._big = bytearray(n)
                     self._got = end - start
                     self._big[: self._got] = data[start:]
                     pos = end
                 break
             pos = start + n
-            frames.append((call, kind, flags, data[start:pos]))
+            frames.append((call, kind, flags, micros, data[start:pos]))
         self._rest = data[pos:] if pos < end else b""
         return frames
 

@@ -6,10 +6,18 @@ Both sides run the same version of ezflow, so the format needs no versions.
 from __future__ import annotations
 
 from struct import Struct
-from typing import Final
 
-HEADER: Final = Struct("=QQBB")
-"""Bytes of payload, number of the call (or key of the definition), kind, flags."""
+TYPE_CHECKING = False  # typing costs milliseconds to import
+if TYPE_CHECKING:
+    from typing import Final
+
+HEADER: Final = Struct("=QQBBxxI")
+"""Bytes of payload, number of the call (or key of the definition), kind, flags.
+
+Last, in answers: microseconds that the call took in its worker, at most `MAX_MICROS`.
+"""
+
+MAX_MICROS: Final = (1 << 32) - 1
 
 # parent → worker
 CALL: Final = 1
@@ -27,12 +35,14 @@ UNREADABLE: Final = 14
 UNSENDABLE: Final = 15
 """The result could not be pickled; the payload is a packed exception."""
 
-# flags of CALL
-CLAIM: Final = 1
-"""The worker must find the call's number in its claims pipe before it starts it."""
-
 # flags of answers
 HEAVY: Final = 1
 """The worker holds more memory than it may."""
 TOKEN: Final = Struct("=Q")
-"""One claim, or one interrupt, on its pipe: the number of the call."""
+"""One claim, or one interrupt, on its pipe: the number of the call.
+
+A worker finds the number of a call in its claims pipe before it starts it.
+"""
+
+NO_MORE: Final = 0
+"""In the place of a claim: the worker is to exit."""

@@ -16,17 +16,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ezflow._engine import events as m
-from ezflow._engine.machine import Machine, State
+from ezflow._engine.machine import AHEAD_SECONDS, MAX_LOSSES, Machine, State
 
 
 @dataclass
 class Worker:
     """One simulated process."""
 
-    frames: deque[tuple[int, bool]] = field(default_factory=deque)  # call, needs a claim
-    on_the_way: deque[tuple[int, bool]] = field(default_factory=deque)  # written, not received
+    frames: deque[int] = field(default_factory=deque)
+    on_the_way: deque[int] = field(default_factory=deque)  # written, not received
     claims: deque[int] = field(default_factory=deque)
-    claimed: int = 0  # number read from the claims pipe, its call not met yet
+    claimed: int | None = None  # number read from the claims pipe, its call not met yet
     running: int | None = None
     answers: list[int] = field(default_factory=list)
     interrupted: bool = False
@@ -43,8 +43,12 @@ class MachineWorld(RuleBasedStateMachine):
         max_tasks=st.none() | st.integers(1, 4),
         idle_timeout=st.none() | st.just(3.0),
         max_ahead=st.integers(2, 6),
+        pace=st.sampled_from([0.0, AHEAD_SECONDS / 2, 1.0]),
     )
-    def make(self, n: int, max_tasks: int | None, idle_timeout: float | None, max_ahead: int) -> None:
+    def make(
+        self, n: int, max_tasks: int | None, idle_timeout: float | None, max_ahead: int, pace: float
+    ) -> None:
+        self.pace = pace
         self.max_tasks = max_tasks
         self.max_ahead = max_ahead
         self.machine: Machine[m.Job] = Machine(
@@ -74,12 +78,9 @@ class MachineWorld(RuleBasedStateMachine):
                 self.coming.add(command.worker)
             elif isinstance(command, m.Send):
                 w = self.workers[command.worker]
-                claim = not command.idle
-                for job in command.jobs:
-                    w.on_the_way.append((job.id, claim))
-                    if claim:
-                        w.claims.append(job.id)
-                    claim = True
+                w.on_the_way.extend(job.id for job in command.jobs)
+                w.claims.extend(job.id for job in command.jobs)
+                assert not w.killed and not w.exiting, "work for a worker that is leaving"
             elif isinstance(command, m.Revoke):
                 w = self.workers[command.worker]
                 found = list(w.claims)
@@ -122,11 +123,10 @@ class MachineWorld(RuleBasedStateMachine):
             self.revoked_for_ever.add(call)
         if command.outcome is m.Outcome.WORKER_DIED:
             assert command.worker is not None
-            assert self.workers[command.worker].running == call or (
-                # sent to an idle worker without a claim, and it died before it began
-                not self.started.get(call)
-                and call in {c for c, _ in [*self.workers[command.worker].frames, *self.workers[command.worker].on_the_way]}
-            ), "an innocent call was blamed"
+            w = self.workers[command.worker]
+            assert call in (w.running, w.claimed) or command.job.losses == MAX_LOSSES, (
+                "an innocent call was blamed"
+            )
 
     def read(self, worker: int) -> None:
         w = self.workers[worker]
@@ -137,7 +137,7 @@ class MachineWorld(RuleBasedStateMachine):
                 if job.place is not m.Place.SETTLED:
                     assert call not in self.ended
                     self.ended[call] = "answered"
-            self.tell(m.Returned(worker, done, self.now))
+            self.tell(m.Returned(worker, done, self.now, len(done) * self.pace))
 
     # ------------------------------------------------------------ what happens
 
@@ -190,18 +190,14 @@ class MachineWorld(RuleBasedStateMachine):
             w.served += 1
             return
         while w.frames:
-            call, claim = w.frames[0]
-            fresh = any(not c for _, c in w.frames)
-            if claim and not fresh and not w.claimed:
+            if w.claimed is None:
                 if not w.claims:
-                    return  # waits for a number or a fresh frame
+                    return  # waits for a number
                 w.claimed = w.claims.popleft()
-            w.frames.popleft()
-            if claim and w.claimed != call:
+            call = w.frames.popleft()
+            if w.claimed != call:
                 continue  # taken back
-            if not claim:
-                assert not w.claimed, "a number was read too early"
-            w.claimed = 0
+            w.claimed = None
             assert call not in self.revoked_for_ever, "a revoked call started"
             self.started[call] = self.started.get(call, 0) + 1
             w.running = call
@@ -244,7 +240,13 @@ class MachineWorld(RuleBasedStateMachine):
             self.cancelled_by_user.add(job.id)
         self.tell(m.CancelAsked(job, stop, self.now))
 
-    @rule(seconds=st.sampled_from([0.1, 1.0, 2.5, 10.0]))
+    @precondition(lambda self: len(self.jobs) > 5)
+    @rule(data=st.data())
+    def drop_many(self, data: st.DataObject) -> None:
+        unwanted = data.draw(st.lists(st.sampled_from(sorted(self.jobs)), unique=True, max_size=10))
+        self.tell(m.DropAsked([self.jobs[i] for i in unwanted], self.now))
+
+    @rule(seconds=st.sampled_from([0.001, 0.03, 0.1, 1.0, 2.5, 10.0]))
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
         deadline = self.machine.next_deadline()

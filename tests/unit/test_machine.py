@@ -11,6 +11,7 @@ from ezflow._engine.events import (
     Collect,
     Collected,
     Died,
+    DropAsked,
     Finish,
     InitFailed,
     Interrupt,
@@ -31,7 +32,16 @@ from ezflow._engine.events import (
     Submitted,
     Ticked,
 )
-from ezflow._engine.machine import MAX_AHEAD_BYTES, MAX_EARLY_DEATHS, Machine
+from ezflow._engine.machine import (
+    AHEAD_SECONDS,
+    CLAIM_SECONDS,
+    HOSTAGE_SECONDS,
+    MAX_AHEAD_BYTES,
+    MAX_EARLY_DEATHS,
+    MAX_LOSSES,
+    RETRY_START,
+    Machine,
+)
 
 
 def jobs(*ids: int, limit: float | None = None) -> list[Job]:
@@ -78,19 +88,49 @@ def test_idle_worker_is_used_before_another_starts() -> None:
     assert not any(isinstance(c, Start) for c in commands)
 
 
-def test_first_call_to_an_idle_worker_needs_no_claim_and_later_ones_do() -> None:
+def test_first_worker_gets_one_call_until_its_calls_have_shown_to_be_quick() -> None:
+    machine: Machine[Job] = Machine(2)
+    machine.handle(Submitted(jobs(*range(1, 101)), 0.0))
+
+    assert sent(machine.handle(Ready(1, 0.0))) == {1: [1]}
+    assert sent(machine.handle(Ready(0, 0.0))) == {0: [2]}
+    ahead = sent(machine.handle(Returned(1, [1], 0.1, seconds=AHEAD_SECONDS / 4)))
+    assert ahead == {1: [3, 4, 5, 6]}
+    assert sent(machine.handle(Returned(0, [2], 0.1, seconds=2 * AHEAD_SECONDS))) == {0: [7]}
+
+
+def test_calls_behind_a_slow_one_are_taken_back_while_others_wait() -> None:
+    machine = warm(2)
+    machine.handle(Submitted(jobs(*range(1, 101)), 1.0))
+    slow, *ahead = machine.flight(0)
+    assert ahead
+    assert machine.next_deadline() == 1.0 + HOSTAGE_SECONDS
+
+    machine.handle(Returned(1, list(machine.flight(1)), 1.0 + HOSTAGE_SECONDS))
+    assert machine.handle(Ticked(1.0 + HOSTAGE_SECONDS)) == [Revoke(0)]
+    machine.handle(Revoked(0, ahead, 1.0 + HOSTAGE_SECONDS))
+
+    assert list(machine.flight(0)) == [slow]
+    next_ones = sent(machine.handle(Returned(1, list(machine.flight(1)), 1.1)))[1]
+    assert next_ones[: len(ahead)] == ahead[: len(next_ones)]
+
+
+def test_dropped_calls_are_cancelled_unless_they_have_started() -> None:
     machine = warm(1)
+    work = jobs(*range(1, 41))
+    machine.handle(Submitted(work, 1.0))
+    running, *ahead = machine.flight(0)
+    unwanted = [job for job in work if job.id % 2]
 
-    [first] = machine.handle(Submitted(jobs(1, 2), 1.0))
-    [more] = machine.handle(Returned(0, [1], 1.0))
+    commands = machine.handle(DropAsked(unwanted, 1.0))
+    assert commands.pop() == Revoke(0)
+    commands += machine.handle(Revoked(0, ahead, 1.0))
 
-    assert isinstance(first, Send) and first.idle
-    assert isinstance(more, Send) and more.idle  # nothing was left with the worker
-    machine.handle(Submitted(jobs(*range(3, 40)), 1.0))
-    [more] = machine.handle(Returned(0, [2], 1.0))
-    assert isinstance(more, Send) and more.idle and len(more.jobs) > 1
-    [again] = machine.handle(Returned(0, [more.jobs[0].id], 1.0))
-    assert isinstance(again, Send) and not again.idle
+    assert {c.job.id for c in commands if isinstance(c, Settle)} == {job.id for job in unwanted} - {running}
+    assert sent(machine.handle(Returned(0, [running], 1.0))) == {0: list(range(2, 22, 2))}
+    machine.handle(DropAsked(work, 1.0))
+    machine.handle(Revoked(0, list(machine.flight(0)), 1.0))
+    assert not machine.waiting  # nothing keeps alive what the callers hold
 
 
 def test_large_calls_are_not_sent_ahead() -> None:
@@ -111,12 +151,13 @@ def test_idle_worker_steals_half_of_what_waits_behind_a_slow_call() -> None:
     machine.handle(Returned(slow, [next(iter(machine.flight(slow)))], 1.0))
 
     flight = list(machine.flight(slow))
-    commands = machine.handle(Returned(quick, list(machine.flight(quick)), 2.0))
+    assert len(flight) > 1
+    commands = machine.handle(Returned(quick, list(machine.flight(quick)), 1.0))
 
-    if len(flight) > 1:
-        assert commands == [Revoke(slow, None, (len(flight) - 1) // 2)]
-        taken = flight[-1:]
-        assert sent(machine.handle(Revoked(slow, taken, 2.0))) == {quick: taken}
+    keep = (len(flight) - 1) // 2
+    assert commands == [Revoke(slow, None, keep)]
+    taken = flight[1 + keep :]
+    assert sent(machine.handle(Revoked(slow, taken, 1.0))) == {quick: taken[:1]}
 
 
 def test_cancelled_waiting_call_is_never_sent() -> None:
@@ -211,11 +252,72 @@ def test_worker_that_claims_nothing_within_the_limit_is_replaced_and_the_call_su
     machine.handle(Submitted([job], 10.0))
     machine.handle(Ticked(11.0))
 
-    commands = machine.handle(Revoked(0, [1], 11.0))
+    assert sent(machine.handle(Revoked(0, [1], 11.0))) == {0: [1]}  # once more, it may be slow only
+    assert machine.next_deadline() == 11.0 + CLAIM_SECONDS
+    assert machine.handle(Ticked(12.0)) == [Revoke(0)]
 
-    assert commands == [Kill(0), Start(1)]
-    assert sent(machine.handle(Ready(1, 11.1))) == {1: [1]}
-    assert machine.next_deadline() == pytest.approx(12.1)
+    assert machine.handle(Revoked(0, [1], 12.0)) == [Kill(0), Start(1)]
+    assert sent(machine.handle(Ready(1, 12.1))) == {1: [1]}
+    assert machine.next_deadline() == pytest.approx(13.1)
+
+
+def test_call_that_worker_after_worker_does_not_begin_times_out() -> None:
+    machine: Machine[Job] = Machine(1)
+    [job] = jobs(1, limit=1.0)
+    machine.handle(Submitted([job], 0.0))
+    now = 0.0
+    for worker in range(MAX_LOSSES):
+        machine.handle(Ready(worker, now))
+        for _ in "again", "and again":
+            now += 10.0
+            assert machine.handle(Ticked(now)) == [Revoke(worker)]
+            commands = machine.handle(Revoked(worker, [1], now))
+        machine.handle(Died(worker, [], now))
+
+    assert commands == [Settle(job, Outcome.TIMED_OUT), Kill(MAX_LOSSES - 1)]
+
+
+def test_call_of_a_worker_that_was_killed_while_idle_runs_elsewhere() -> None:
+    machine = warm(1)
+    machine.handle(Submitted(jobs(1), 1.0))
+
+    assert machine.handle(Died(0, [1], 1.0)) == [Start(1)]
+    assert sent(machine.handle(Ready(1, 1.0))) == {1: [1]}
+
+
+def test_call_whose_arrival_kills_worker_after_worker_is_to_blame() -> None:
+    machine: Machine[Job] = Machine(1)
+    [job] = jobs(1)
+    machine.handle(Submitted([job], 0.0))
+    for worker in range(MAX_LOSSES):
+        machine.handle(Ready(worker, 0.0))
+        commands = machine.handle(Died(worker, [1], 0.0))
+
+    assert commands == [Settle(job, Outcome.WORKER_DIED, MAX_LOSSES - 1)]
+    assert machine.n_live == 0
+
+
+def test_start_that_failed_is_tried_again_also_when_nothing_waited_then() -> None:
+    machine: Machine[Job] = Machine(2)
+    machine.handle(Submitted(jobs(1, 2), 0.0))
+    machine.handle(Ready(0, 0.0))
+    machine.handle(Returned(0, [1], 0.0))
+    machine.handle(StartFailed(1, 0.0))
+    assert machine.next_deadline() == RETRY_START
+
+    machine.handle(Ticked(RETRY_START))
+
+    assert machine.wants_submits()
+    assert machine.handle(Submitted(jobs(3), RETRY_START)) == [Start(2)]
+
+
+def test_close_with_cancel_keeps_the_calls_that_workers_are_being_started_for() -> None:
+    machine: Machine[Job] = Machine(2)
+    work = jobs(*range(1, 6))
+    machine.handle(Submitted(work, 0.0))
+
+    assert machine.handle(CloseAsked(True, 0.0)) == [Settle(job, Outcome.CANCELLED) for job in work[2:]]
+    assert sent(machine.handle(Ready(0, 0.0)) + machine.handle(Ready(1, 0.0))) == {0: [1], 1: [2]}
 
 
 def test_dead_worker_fails_only_the_call_it_ran() -> None:
@@ -327,11 +429,11 @@ def test_close_with_cancel_ends_all_that_has_not_started() -> None:
     work = jobs(1, 2, 3, 4, 5, 6, 7, 8, 9)
     machine.handle(Submitted(work, 1.0))
     running, *ahead = machine.flight(0)
+    assert ahead
 
     commands = machine.handle(CloseAsked(True, 1.0))
-    if ahead:
-        assert commands.pop() == Revoke(0)
-        commands += machine.handle(Revoked(0, ahead, 1.0))
+    assert commands.pop() == Revoke(0)
+    commands += machine.handle(Revoked(0, ahead, 1.0))
 
     assert commands == [
         Settle(job, Outcome.CANCELLED) for job in [*work[1 + len(ahead) :], *work[1 : 1 + len(ahead)]]
@@ -355,7 +457,8 @@ def test_kill_ends_everything_at_once() -> None:
     machine.handle(Ready(0, 0.0))
     machine.handle(Submitted([waiting], 0.0))
 
-    assert machine.handle(KillAsked(1.0)) == [Settle(waiting, Outcome.CANCELLED), Kill(0)]
+    assert machine.handle(KillAsked(1.0)) == [Settle(waiting, Outcome.CANCELLED), Revoke(0), Kill(0)]
+    assert machine.handle(Revoked(0, [], 1.0)) == []
     assert machine.handle(Died(0, [], 1.0)) == [Settle(running, Outcome.WORKER_DIED, 0), Finish()]
 
 
