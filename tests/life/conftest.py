@@ -26,7 +26,6 @@ WAITING = (
     "test_nothing_grows",
     "test_interrupt_while_a_pool_is_made_or_ended_leaves_nothing",
     "test_interrupt_at_a_random_moment_harms_nothing",
-    "test_program_that_ignores_sigchld_loses_nothing",  # for a repair that is on its way; EZFLOW_TEST_ALL=1 runs them
     "test_child_cannot_use_the_pool_and_is_told_so_at_once",
     "test_child_that_collects_the_pool_does_not_disturb_the_parent",
     "test_child_of_multiprocessing_behaves_the_same",

@@ -215,6 +215,32 @@ def test_join_waits_for_the_end(making: Making) -> None:
     assert remote.child.process.exitcode == -15
 
 
+@pytest.mark.parametrize("how", ["terminate", "kill"])
+def test_signals_to_the_group_go_through_the_process_object(making: Making, how: str) -> None:
+    """Programs, and CPython's own tests, watch these methods."""
+    remote = making.remote()
+    sleeper = remote.ask("run_sleeper()")
+    called: list[str] = []
+    original = getattr(remote.child.process, how)
+    setattr(remote.child.process, how, lambda: (called.append(how), original())[1])
+
+    if how == "terminate":
+        remote.child.signal_group(signal.SIGTERM)
+    else:
+        remote.child.kill()
+    wait_dead(remote.child)
+
+    assert called == [how]
+    assert remote.child.exit_code() == (-15 if how == "terminate" else -9)
+    assert until(lambda: not is_alive(sleeper))
+    remote.child.signal_group(signal.SIGTERM)  # reaped: nothing happens
+    remote.child.kill()
+    remote.child.close()
+    remote.child.signal_group(signal.SIGTERM)
+    remote.child.kill()
+    assert called == [how]
+
+
 def test_exit_code_is_none_when_somebody_else_reaped(making: Making, method: str) -> None:
     if method != "spawn":
         pytest.skip("the worker is not a child of the parent")
@@ -362,6 +388,33 @@ def test_lost_child_is_killed(making: Making) -> None:
 
     assert until(lambda: not is_alive(pid))
     assert until(lambda: not multiprocessing.active_children())
+
+
+def test_end_of_a_multiprocessing_child_kills_and_closes_nothing(making: Making) -> None:
+    """Its finalisers run while the dispatcher of a pool is alive, and waits for the death on these descriptors."""
+    child = making.remote().child
+    pid = child.pid
+    at_exit = _at_exit(child)
+    assert at_exit
+
+    for finalizer in at_exit:
+        finalizer()
+
+    wait_dead(child)
+    assert child.sock.fileno() >= 0
+    assert os.fstat(child.sentinel)
+    assert child.exit_code() == -9
+    child.close()
+    assert not is_alive(pid)
+
+
+def _at_exit(child: Child) -> list[Any]:
+    """Return what multiprocessing would call for `child` at the end of the process."""
+    from multiprocessing import util
+
+    registry: dict[Any, Any] = util._finalizer_registry  # type: ignore[attr-defined]
+    mine = [each for each in vars(child).values() if isinstance(each, util.Finalize)]
+    return [each for (priority, _), each in registry.items() if priority is not None and each in mine]
 
 
 def test_start_from_a_short_lived_thread(making: Making) -> None:

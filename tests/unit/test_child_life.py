@@ -291,6 +291,44 @@ print(interrupted > 0, left(), [p.cmdline() for p in psutil.Process().children()
     assert out.startswith("True []")
 
 
+def test_ctrl_c_while_the_template_is_forked_is_held_back(
+    program: Callable[..., Program], method: str
+) -> None:
+    """Raised in an at-fork hook it would be printed and swallowed, and the hook's lock stay locked."""
+    if method != "fork":
+        pytest.skip("no fork in the main thread")
+    parent = program("""
+handlers = []
+def strike():
+    if threading.current_thread() is not threading.main_thread() or handlers:
+        return
+    handlers.append(signal.getsignal(signal.SIGINT))
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer)
+    os.kill(os.getpid(), signal.SIGINT)  # the other thread takes it, as this one has signals blocked
+    os.read(reader, 1)
+    signal.set_wakeup_fd(-1)
+    os.close(reader); os.close(writer)
+def other(): time.sleep(1000)
+threading.Thread(target=other, daemon=True).start()
+os.register_at_fork(before=strike)
+starter = Starter(multiprocessing.get_context(method), child_mains.serve, bytes)
+fds = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+try:
+    starter.prepare()
+    print("swallowed")
+except KeyboardInterrupt:
+    print("raised", handlers[0] != signal.default_int_handler == signal.getsignal(signal.SIGINT))
+remote = Remote(starter.start())
+print(remote.ask("1"), remote.end())
+starter.close()
+print((len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0) - fds)
+""", "-W", "ignore")  # fmt: skip
+
+    assert parent.finish() == ("raised True\n1 0\n0\n", "", 0)
+
+
 def test_works_with_closed_standard_streams(program: Callable[..., Program], tmp_path: Path) -> None:
     report = tmp_path / "report"
     parent = program(f"""
