@@ -429,6 +429,7 @@ class Codec(Builder):
 
     def _try(self, obj: object) -> None:
         pickler = CallPickler(self)
+        pickler.is_trial = True
         pickler.dumps(obj)
         if pickler.needs:
             self._close(tuple(pickler.needs))

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from time import monotonic
 from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
 
-from .where import is_default
+from .where import is_default, is_executor
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ def _descend(path: str, obj: object, attempt: Callable[[object], object], end: f
     seen: set[int] = set()
     for _ in range(_MAX_DEPTH):
         seen.add(id(obj))
+        if _refuses(obj):
+            return path
         try:
             for step, part in _parts(obj):
                 if monotonic() > end:
@@ -76,6 +78,20 @@ def _descend(path: str, obj: object, attempt: Callable[[object], object], end: f
 def _fails(obj: object, attempt: Callable[[object], object]) -> bool:
     try:
         attempt(obj)
+    except Exception:
+        return True
+    return False
+
+
+def _refuses(obj: Any) -> bool:
+    """Say whether the object itself says no, as a pool does: then no part of it is to blame."""
+    if is_executor(obj):
+        return True
+    kind = type(obj)
+    if is_default(kind, "__reduce__") and is_default(kind, "__reduce_ex__"):
+        return False
+    try:
+        obj.__reduce_ex__(5)
     except Exception:
         return True
     return False

@@ -15,7 +15,7 @@ from . import rebuild
 from .functions import is_package, plain_annotations, submodules
 from .mirror import Mirror
 from .pickling import WirePickler, typing_reduce
-from .where import is_importable, is_sent_by_value, named
+from .where import is_executor, is_importable, is_sent_by_value, named
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class CallPickler(WirePickler):
         """Refuse a pool; give a context variable its twin."""
         if kind_name(kind) == ("_contextvars", "ContextVar"):
             return self.codec.context_variable(obj)
-        if _is_executor(obj):
+        if is_executor(obj):
             raise TypeError(_pool_as_argument(kind))
         return None
 
@@ -193,15 +193,9 @@ def kind_name(kind: type) -> tuple[str, str]:
     return kind.__module__, kind.__qualname__
 
 
-def _is_executor(obj: object) -> bool:
-    futures = _modules.get("concurrent.futures._base")
-    # The type, for `isinstance` would ask an object's own __class__, and proxies may raise there.
-    return futures is not None and issubclass(type(obj), futures.Executor)
-
-
 def is_parents_own(obj: object) -> bool:
     """Say whether an object is a pool or an event loop, of which a worker gets a stand-in."""
-    if _is_executor(obj):
+    if is_executor(obj):
         return True
     events = _modules.get("asyncio.events")
     return events is not None and issubclass(type(obj), events.AbstractEventLoop)

@@ -91,6 +91,9 @@ class Sink:
 class WirePickler(pickle.Pickler):
     """The C pickler with our decisions; see the module's text."""
 
+    is_trial = False
+    """Whether nobody will ever read the pickle: no descriptor is duplicated for a reader then."""
+
     def __init__(self) -> None:
         sink = Sink()
         self.pieces = sink.pieces
@@ -212,7 +215,7 @@ class WirePickler(pickle.Pickler):
         if reduction is not None and kind is not functools.partial:
             reduce = reduction.ForkingPickler._extra_reducers.get(kind)
             if reduce is not None:
-                return reduce(obj)
+                return _look_at(obj) if self.is_trial and hasattr(kind, "fileno") else reduce(obj)
         if kind in copyreg.dispatch_table:
             return NotImplemented
         if (kind.__module__, kind.__qualname__) in _CLOUDPICKLE_KINDS:
@@ -414,6 +417,13 @@ class ResultPickler(WirePickler):
         return NotImplemented
 
 
+def _look_at(obj: Any) -> Any:
+    """Stand in for the reducer of a socket or connection, which would start a thread that hands duplicates out."""
+    if obj.fileno() < 0:
+        raise OSError(f"this {type(obj).__name__} is closed")
+    return bool, ()
+
+
 class ResultPickling:
     """Pickles the results of one worker."""
 
@@ -441,4 +451,6 @@ class ResultPickling:
         return data
 
     def _try(self, value: object) -> None:
-        ResultPickler(self._is_known).dumps(value)
+        pickler = ResultPickler(self._is_known)
+        pickler.is_trial = True
+        pickler.dumps(value)

@@ -94,3 +94,10 @@ def _differ(one: str, other: str) -> bool:
 def is_default(kind: type, method: str) -> bool:
     """Say whether a type has this method from `object`."""
     return getattr(kind, method) is getattr(object, method)
+
+
+def is_executor(obj: object) -> bool:
+    """Say whether an object is a pool of threads or processes."""
+    futures = sys.modules.get("concurrent.futures._base")
+    # The type, for `isinstance` would ask an object's own __class__, and proxies may raise there.
+    return futures is not None and issubclass(type(obj), futures.Executor)

@@ -221,7 +221,6 @@ def test_forked_child_of_the_parent_is_told_at_once(pool: ProcessPoolExecutor, t
 
 
 def test_pool_does_not_travel(pool: ProcessPoolExecutor) -> None:
-    known("the search for the culprit pickles sockets")
     error = pool.submit(work.nothing, pool).exception(LIMIT)
 
     assert isinstance(error, TypeError)

@@ -16,7 +16,7 @@ import pytest
 from ezflow import ProcessPoolExecutor, WrongProcess
 from tests import work
 from tests.conftest import START_METHODS
-from tests.contract.gates import LIMIT, known, lines, wait_gone, wait_until
+from tests.contract.gates import LIMIT, lines, wait_gone, wait_until
 
 MakePool = Callable[..., ProcessPoolExecutor]
 
@@ -78,7 +78,6 @@ def test_pool_in_a_child_of_multiprocessing_works(context: Any) -> None:
 
 
 def test_pool_as_an_argument_is_refused_at_once(pool: ProcessPoolExecutor) -> None:
-    known("the search for the culprit pickles sockets")
     error = pool.submit(work.use_pool, pool).exception(LIMIT)
 
     assert isinstance(error, TypeError | WrongProcess)
@@ -86,7 +85,6 @@ def test_pool_as_an_argument_is_refused_at_once(pool: ProcessPoolExecutor) -> No
 
 
 def test_pool_in_a_closure_is_refused_at_once(pool: ProcessPoolExecutor) -> None:
-    known("the search for the culprit pickles sockets")
     error = pool.submit(lambda: pool.submit(work.square, 3).result()).exception(LIMIT)
 
     assert isinstance(error, TypeError | WrongProcess)

@@ -86,6 +86,46 @@ def test_an_error_names_the_path_of_the_culprit() -> None:
     )
 
 
+def test_the_search_for_the_culprit_leaves_sockets_and_refusing_objects_alone() -> None:
+    """Reducers of multiprocessing start a thread that hands out duplicates; nobody would fetch them."""
+    run_main(
+        """
+        import multiprocessing, socket, threading
+        from multiprocessing import reduction
+        from ezflow import errors
+        reduced = []
+        def count(obj):
+            reduced.append(obj)
+            return bool, ()
+        a, b = multiprocessing.Pipe()
+        c, d = socket.socketpair()
+        for kind in (type(a), socket.socket):
+            reduction.ForkingPickler.register(kind, count)
+        class Refuses:
+            def __init__(self, *parts):
+                self.parts = parts
+            def __reduce__(self):
+                raise TypeError("never")
+        lock = threading.Lock()
+
+        for arg, path, at_most in (
+            ([a, c, lock], "args[0][2]", 2),
+            ([a, [c, {"x": lock}]], "args[0][1][1]['x']", 2),
+            (Refuses(a, c, lock), "args[0]", 0),
+            ({"pool": Refuses(lock, a)}, "args[0]['pool']", 0),
+        ):
+            reduced.clear()
+            try:
+                worker.codec.pack_call(len, (arg,), {})
+            except errors.PicklingError as error:
+                assert error.path == path, (error.path, path)
+                assert len(reduced) <= at_most, (path, reduced)
+            else:
+                raise AssertionError
+        """
+    )
+
+
 def test_what_the_users_own_reduce_raises_comes_through() -> None:
     run_main(
         """
