@@ -19,14 +19,16 @@ from __future__ import annotations
 import linecache
 import os
 import sys
+from collections import namedtuple
 from functools import lru_cache
 from itertools import islice
 from types import CodeType, FunctionType, TracebackType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
     from types import FrameType
+    from typing import Any, Final, NamedTuple
 
 MAX_FRAMES: Final = 2000
 """Frames kept of one traceback, half from each end.  Chosen: twice the usual recursion limit."""
@@ -46,18 +48,23 @@ MAX_TEXTS: Final = 256
 _OWN_FOLDER: Final = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 
 
-class Place(NamedTuple):
-    """One frame."""
+if TYPE_CHECKING:
 
-    file: str
-    name: str
-    qualname: str
-    module: str
-    first_line: int
-    line: int
-    end_line: int | None
-    column: int | None
-    end_column: int | None
+    class Place(NamedTuple):
+        """One frame."""
+
+        file: str
+        name: str
+        qualname: str
+        module: str
+        first_line: int
+        line: int
+        end_line: int | None
+        column: int | None
+        end_column: int | None
+
+else:
+    Place = namedtuple("Place", "file name qualname module first_line line end_line column end_column")
 
 
 def is_own(frame: FrameType) -> bool:

@@ -42,7 +42,6 @@ import builtins
 import copyreg
 import itertools
 import pickle
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ._anatomy import (
     ARGS,
@@ -64,9 +63,11 @@ from ._anatomy import (
 )
 from ._frames import capture, rebuild, register, texts_of
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
+    from typing import Any, Final
 
     from ._frames import Place
 
@@ -88,43 +89,106 @@ _OWN_WAYS: Final = frozenset(
 )
 
 
-class _Ref(NamedTuple):
+# Plain classes: named tuples, made by `typing`, cost each worker 5 ms before its first call.
+
+
+class _Ref:
     """In the place of a value that is not plain."""
 
-    kind: str  # "exception": number of its record; "rest": place in the rest; "list", "tuple": values
-    value: Any
+    __slots__ = ("kind", "value")
+
+    def __init__(
+        self,
+        kind: str,  # "exception": number of its record; "rest": place in the rest; "list", "tuple": values
+        value: Any,
+    ) -> None:
+        self.kind = kind
+        self.value = value
 
 
-class _Record(NamedTuple):
+class _Record:
     """One exception."""
 
-    name: str  # module and qualified name of the class
-    type: str | bytes | None  # name in builtins, pickled class, or None if it did not pickle
-    bases: tuple[tuple[str, str], ...]  # module and name of the class and its bases, nearest first
-    message: str
-    args: Any
-    attributes: dict[str, Any]
-    slots: dict[str, Any]
-    rest: bytes  # a pickled list
-    rest_numbers: tuple[int, ...]  # which values are in it
-    rest_names: tuple[tuple[str, str], ...]  # place and type of every value that is not plain
-    replaced: dict[int, tuple[str, str]]  # values that did not pickle: their repr, and why
-    own: bytes | None
-    cause: int | None
-    context: int | None
-    suppress: bool
-    group: tuple[str, tuple[int | None, ...]] | None
-    places: tuple[Place, ...]
-    places_left_out: int
-    cut: bool  # its cause or context was beyond the limit
-    reason: str  # why the class did not pickle
+    __slots__ = (
+        "args",
+        "attributes",
+        "bases",
+        "cause",
+        "context",
+        "cut",
+        "group",
+        "message",
+        "name",
+        "own",
+        "places",
+        "places_left_out",
+        "reason",
+        "replaced",
+        "rest",
+        "rest_names",
+        "rest_numbers",
+        "slots",
+        "suppress",
+        "type",
+    )
+
+    def __init__(
+        self,
+        name: str,  # module and qualified name of the class
+        type_: str | bytes | None,  # name in builtins, pickled class, or None if it did not pickle
+        bases: tuple[tuple[str, str], ...],  # module and name of the class and its bases, nearest first
+        message: str,
+        args: Any,
+        attributes: dict[str, Any],
+        slots: dict[str, Any],
+        rest: bytes,  # a pickled list
+        rest_numbers: tuple[int, ...],  # which values are in it
+        rest_names: tuple[tuple[str, str], ...],  # place and type of every value that is not plain
+        replaced: dict[int, tuple[str, str]],  # values that did not pickle: their repr, and why
+        own: bytes | None,
+        cause: int | None,
+        context: int | None,
+        suppress: bool,
+        group: tuple[str, tuple[int | None, ...]] | None,
+        places: tuple[Place, ...],
+        places_left_out: int,
+        cut: bool,  # its cause or context was beyond the limit
+        reason: str,  # why the class did not pickle
+    ) -> None:
+        self.name = name
+        self.type = type_
+        self.bases = bases
+        self.message = message
+        self.args = args
+        self.attributes = attributes
+        self.slots = slots
+        self.rest = rest
+        self.rest_numbers = rest_numbers
+        self.rest_names = rest_names
+        self.replaced = replaced
+        self.own = own
+        self.cause = cause
+        self.context = context
+        self.suppress = suppress
+        self.group = group
+        self.places = places
+        self.places_left_out = places_left_out
+        self.cut = cut
+        self.reason = reason
 
 
-class _Graph(NamedTuple):
+class _Graph:
     """An exception and all that belong to it; the first record is the exception itself."""
 
-    records: tuple[_Record, ...]
-    texts: dict[str, list[str]]
+    __slots__ = ("records", "texts")
+
+    def __init__(
+        self,
+        records: tuple[_Record, ...],
+        texts: dict[str, list[str]],
+    ) -> None:
+        self.records = records
+        self.texts = texts
 
 
 # -- in the worker
