@@ -426,8 +426,8 @@ def answer_partly(nbytes: int, fn: Any, *args: Any) -> bytes:
     from ezflow._engine import worker
     from ezflow._wire.messages import HEADER
 
-    def send(self: Any, call: int, kind: int, flags: int, payload: bytes) -> None:
-        data = HEADER.pack(len(payload), call, kind, flags) + payload
+    def send(self: Any, call: int, kind: int, flags: int, micros: int, payload: bytes) -> None:
+        data = HEADER.pack(len(payload), call, kind, flags, micros) + payload
         self._sock.sendall(data[:nbytes])
         fn(*args)
         self._sock.sendall(data[nbytes:])
@@ -436,15 +436,17 @@ def answer_partly(nbytes: int, fn: Any, *args: Any) -> bytes:
     return b"x" * (1 << 22)
 
 
-def act_after_next_claim(fn: Any, *args: Any) -> int:
-    """Make this worker call a function between the next claim and the start of the claimed call."""
+def act_after_second_claim(fn: Any, *args: Any) -> int:
+    """Make this worker call a function between the claim after the next one and the start of the claimed call."""
     from ezflow._engine import worker
 
     claim = worker.Intake._claim
+    seen: list[int] = []
 
     def claim_and_act(self: Any) -> int:
         number = claim(self)
-        if number:
+        seen.append(number)
+        if len(seen) == 2:
             worker.Intake._claim = claim  # type: ignore[method-assign]
             fn(*args)
         return number

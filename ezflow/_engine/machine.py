@@ -18,7 +18,7 @@ States of a worker
 ========= ============================================== =======================
 state     meaning                                        its deadline
 ========= ============================================== =======================
-starting  the process is being made, or initialises      none
+starting  the process is being made, or initialises      none, or the pool's end
 idle      ready, holds no call                           idle time-out
 busy      holds calls; the first unanswered one runs     limit of the running call
           or is about to
@@ -159,6 +159,7 @@ class Purpose(Enum):
     CANCEL = "cancel"
     STOP = "stop"
     SHARE = "share"
+    GIVE_UP = "give up"
 
 
 class _Worker(Generic[J]):
@@ -391,6 +392,7 @@ class Machine(Generic[J]):
         if w.state is not State.STARTING:  # killed meanwhile
             return
         self._early_deaths = 0
+        self._set_deadline(w, None)
         self._go_on(w, event.now)
 
     def _start_failed(self, event: StartFailed) -> None:
@@ -498,7 +500,10 @@ class Machine(Generic[J]):
             self._answer_stop(w, now)
             return
         if not w.flight and w.state is State.BUSY:
-            self._go_on(w, now)  # it had answered all that it had begun
+            if purpose is Purpose.GIVE_UP:
+                self._kill(w)
+            else:
+                self._go_on(w, now)  # it had answered all that it had begun
         self._spread(now)
 
     def _answer_stop(self, w: _Worker[J], now: float) -> None:
@@ -583,12 +588,16 @@ class Machine(Generic[J]):
     def _answer_cancel(self, w: _Worker[J], calls: Sequence[int], now: float) -> None:
         job, w.target = w.target, None
         assert job is not None
+        was_next = next(iter(w.flight), None) == job.id
         if job.id in calls and w.flight.pop(job.id, None) is not None:
             w.n_taken -= 1
             if len(w.flight) <= 1:
                 self._ahead.pop(w.id, None)
             self._settle(job, Outcome.CANCELLED)
-            if not w.flight:
+            if was_next and (w.blocked or w.since + CLAIM_SECONDS <= now):
+                # It would have to receive all of what nobody wants, or it is stopped or stuck.
+                self._ask(w, Purpose.GIVE_UP)
+            elif not w.flight:
                 self._go_on(w, now)
             self._check_finished_calls(now)
         elif not w.cancel_stop:
@@ -683,6 +692,10 @@ class Machine(Generic[J]):
                 job.stop = StopReason.LIMIT
                 self._stop(w, job)
             elif w.state is State.STOPPING:
+                self._kill(w)
+                self._after_loss(now)
+            elif w.state is State.STARTING:
+                self._drop_waiting(Outcome.CANCELLED)
                 self._kill(w)
                 self._after_loss(now)
             else:  # retiring, or ending by a signal that it ignores
@@ -790,6 +803,9 @@ class Machine(Generic[J]):
             # As many as workers are on their way count as started: their processes exist for them.
             self._drop_waiting(Outcome.CANCELLED, keep=self._n_coming())
             self._take_all_back()
+            for w in self.workers.values():
+                if w.state is State.STARTING:  # but not for ever: its initializer may hang
+                    self._set_deadline(w, event.now + self.exit_grace)
         self._check_finished_calls(event.now)
         self._check_finished()
 

@@ -290,9 +290,11 @@ class _Loop:
             except BaseException as error:
                 self._leave_if_forked()
                 fn = args = kwargs = value = None  # type: ignore[assignment]
-                if not isinstance(error, Exception):
-                    kind = ERROR  # sys.exit while pickling is the call's own end, not a lack of pickling
+                if isinstance(error, CallInterrupted):
+                    kind = ERROR
                     _cut_own_frames(error)
+                elif kind == UNSENDABLE and not isinstance(error, Exception):
+                    kind = ERROR  # sys.exit while pickling is the call's own end, as in the standard pool
                 answer = self._pack_error(error)
                 window.call = 0
                 return kind, answer

@@ -45,12 +45,6 @@ class Gate:
         self.path.mkdir()
 
 
-def known(what: str, when: bool = True) -> None:
-    """Leave a test here, as expected failure, because of a known fault of the engine; EZFLOW_KNOWN=run goes on."""
-    if when and os.environ.get("EZFLOW_KNOWN") != "run":
-        pytest.xfail(what)
-
-
 def wait_until(condition: Callable[[], object], what: str = "the condition", seconds: float = LIMIT) -> None:
     """Wait until a condition holds."""
     end = time.monotonic() + seconds

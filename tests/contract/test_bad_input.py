@@ -16,7 +16,7 @@ import pytest
 
 from ezflow import PicklingError, ProcessPoolExecutor, UnpicklingError, WorkerDied, WrongProcess
 from tests import work
-from tests.contract.gates import LIMIT, known, lines, wait_gone, warm, workers
+from tests.contract.gates import LIMIT, lines, wait_gone, warm, workers
 
 MakePool = Callable[..., ProcessPoolExecutor]
 
@@ -193,7 +193,6 @@ def test_submit_after_kill_is_refused(make_pool: MakePool) -> None:
 
 
 def test_forked_child_of_the_parent_is_told_at_once(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
-    known("submit does not look at the process")
     pids = warm(pool, 2, tmp_path)
     pending = pool.submit(work.pid)
     child = os.fork()

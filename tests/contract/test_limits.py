@@ -74,7 +74,6 @@ def test_call_is_stopped_at_its_limit(
 
 
 def test_timeout_shows_where_the_call_was_stuck(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
-    known("the stack ends in the worker's own signal handler")
     future = post(pool, work.spin_deep_inside, str(tmp_path / "started"), limit=SHORT)
 
     error = future.exception(LIMIT)

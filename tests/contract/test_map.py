@@ -18,7 +18,7 @@ import pytest
 
 from ezflow import ProcessPoolExecutor
 from tests import work
-from tests.contract.gates import LIMIT, Gate, known, lines, wait_until, warm, workers
+from tests.contract.gates import LIMIT, Gate, lines, wait_until, warm, workers
 
 MakePool = Callable[..., ProcessPoolExecutor]
 
@@ -149,7 +149,6 @@ def stream_with_markers(
 def test_iterator_that_is_given_up_cancels_what_has_not_started(
     make_pool: MakePool, tmp_path: Path, how: str, buffersize: int | None
 ) -> None:
-    known("a generator that never started runs no finally")
     results, gate, pool = stream_with_markers(make_pool, tmp_path, buffersize)
 
     if how == "close":

@@ -23,9 +23,17 @@ MakePool = Callable[..., ProcessPoolExecutor]
 # ------------------------------------------------------------------------------------- budgets
 
 
-@pytest.mark.parametrize("n_calls", [40, pytest.param(200, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("n_workers", [1, 2, 3, 4])
-@pytest.mark.parametrize("max_tasks", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize(
+    ("max_tasks", "n_workers", "n_calls"),
+    [
+        *[(1, 1, 20), (1, 3, 20), (2, 2, 24), (3, 1, 24), (5, 4, 24)],
+        *[
+            pytest.param(max_tasks, n_workers, 200, marks=pytest.mark.stress)
+            for max_tasks in range(1, 6)
+            for n_workers in range(1, 5)
+        ],
+    ],
+)
 def test_worker_is_replaced_after_so_many_calls(
     make_pool: MakePool, max_tasks: int, n_workers: int, n_calls: int
 ) -> None:
