@@ -26,8 +26,9 @@ HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
 # three of them, each test runs on every Python and with every start method, but not with every pair of the two.
 # `full` runs every pair, before a release. Tests marked `stress` run in `stress` only.
 DEAL = True
-MORE_THAN_CORES = 3  # test processes per core: most of a test's time is waiting
+PER_CORE = 2  # test processes: a test waits as much as it works
 PYTEST = ["python", "-m", "pytest", "-p", "tests.plugin"]
+PROPERTIES = ["tests/property", "tests/unit/test_tracebacks.py"]  # tests that make up their own cases
 
 
 def find_pythons() -> list[str]:
@@ -106,6 +107,9 @@ def leave_sources(session: nox.Session) -> None:
     for name in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "noxfile.py"):
         shutil.copy(ROOT / name, folder / name)
     session.chdir(folder)
+    # Otherwise every worker that any test starts compiles the functions it runs, and pytest all tests in each process.
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""
+    session.run("python", "-m", "compileall", "-q", "tests", silent=True)
 
 
 def run_each(session: nox.Session, *commands: Sequence[str]) -> None:
@@ -124,7 +128,7 @@ def run_tests(session: nox.Session, *arguments: str) -> None:
     """Run pytest on several processes, in a copy of the checkout without the package."""
     leave_sources(session)
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    session.run(*PYTEST, f"-n{MORE_THAN_CORES * n_cores}", "--dist=worksteal", "--durations=5", *arguments)
+    session.run(*PYTEST, f"-n{PER_CORE * n_cores}", "--dist=worksteal", "--durations=10", *arguments)
 
 
 @nox.session(python=PYTHONS)
@@ -162,6 +166,7 @@ def stress(session: nox.Session) -> None:
     run_each(
         session,
         [*PYTEST, "-m", "stress", "--timeout=3600", "-o", "faulthandler_timeout=3700", *session.posargs],
+        [*PYTEST, "--hypothesis-profile=stress", "--timeout=3600", "-o", "faulthandler_timeout=3700", *PROPERTIES],
         *(["python", "-m", f"tests.stress.{module}"] for module in modules),
     )
 

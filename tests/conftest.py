@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import multiprocessing
 import os
@@ -13,6 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
+from hypothesis import settings
 
 from ezflow import ProcessPoolExecutor
 from ezflow._engine import template
@@ -20,6 +22,10 @@ from ezflow._engine import template
 START_METHODS = [
     name for name in ("fork", "forkserver", "spawn") if name in multiprocessing.get_all_start_methods()
 ]
+
+settings.register_profile("short", max_examples=40)
+settings.register_profile("stress", max_examples=2000)  # nox -s stress
+settings.load_profile("short")
 
 LEAK_PATIENCE = 10.0
 """Seconds that what ends on its own (a reaped child, a closing pipe) may take under load."""
@@ -98,7 +104,23 @@ def _descriptors() -> set[tuple[int, str]]:
 def _children() -> set[int]:
     """Give the processes that descend from this one, dead ones that nobody reaped included, without helpers."""
     helpers, _ = _helpers()
-    return {child.pid for child in psutil.Process().children(recursive=True)} - helpers
+    try:
+        found = _descendants(os.getpid())
+    except FileNotFoundError:  # a kernel without these lists, or none that has /proc
+        found = {child.pid for child in psutil.Process().children(recursive=True)}
+    return found - helpers
+
+
+def _descendants(pid: int) -> set[int]:
+    """Ask the kernel itself who descends from a process: psutil looks at every process of the machine."""
+    found = set()
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as file:
+            for child in map(int, file.read().split()):
+                found.add(child)
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+                    found |= _descendants(child)
+    return found
 
 
 def _segments() -> set[str]:
@@ -107,6 +129,15 @@ def _segments() -> set[str]:
         return {name for name in os.listdir("/dev/shm") if name.startswith(("psm_", "ezflow"))}
     except OSError:
         return set()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_collections() -> Iterator[None]:
+    """Keep what pytest and its plugins hold out of every later collection: two of them surround each test."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

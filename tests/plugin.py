@@ -46,16 +46,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Keep this run's share.
 
     With three runs each test runs in each of them, every time with another start method, so that together
-    they see every test on every Python and with every start method. Tests without a start method always run.
+    they see every test on every Python and with every start method. Tests marked `dealt` run in one of them,
+    other tests without a start method in all.
     """
     part, n_parts = map(int, config.getoption("--share").split("/"))
     kept, others = [], []
     for item in items:
         method = start_method_of(item)
-        if method is None:
-            kept.append(item)
-            continue
-        turn = zlib.crc32(item.nodeid.replace(method, "").encode()) + METHODS.index(method)
+        if method is not None:
+            turn = zlib.crc32(item.nodeid.replace(method, "").encode()) + METHODS.index(method)
+        elif item.get_closest_marker("dealt") is not None:
+            turn = zlib.crc32(item.nodeid.encode())
+        else:
+            turn = part - 1
         (kept if turn % n_parts == part - 1 else others).append(item)
     if others:
         config.hook.pytest_deselected(items=others)

@@ -334,7 +334,6 @@ class MachineWorld(RuleBasedStateMachine):
 
 
 MachineWorld.TestCase.settings = settings(
-    max_examples=150,
     stateful_step_count=40,
     phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
     deadline=None,

@@ -769,7 +769,7 @@ def graphs(draw: st.DrawFn) -> BaseException:
     return draw(st.sampled_from(nodes))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(graphs())
 def test_any_graph_of_causes_contexts_groups_and_attributes_arrives(error: BaseException) -> None:
     def shape(error: Any) -> Any:
