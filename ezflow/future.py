@@ -383,23 +383,37 @@ class Future(concurrent.futures.Future[T]):
         self._desk = None
 
     def drop(self) -> None:
-        """Learn that the call was cancelled (any thread)."""
+        """Learn that the call was cancelled (dispatcher only)."""
         owned = self._condition.acquire(timeout=_UNDELIVERABLE)
         try:
-            if self._state in _DONE:
-                return
-            # Straight to the second of the two standard states, because `wait`
-            # and `as_completed` only see that one.
-            self._state = CANCELLED_AND_NOTIFIED
-            self._call = None
-            for waiter in self._waiters:
-                waiter.add_cancelled(self)
-            self._condition.notify_all()
+            is_new = self._become_cancelled()
         finally:
             if owned:
                 self._condition.release()
-        self._invoke_callbacks()
-        self._desk = None
+        if is_new:
+            self._invoke_callbacks()
+            self._desk = None
+
+    def drop_here(self) -> None:
+        """Become cancelled at once, in the thread that cancels: no KeyboardInterrupt may leave the gate locked."""
+        with self._condition:
+            is_new = self._become_cancelled()
+        if is_new:
+            self._invoke_callbacks()
+            self._desk = None
+
+    def _become_cancelled(self) -> bool:
+        """Take the state, tell who waits; False if it is done already.  The gate is held."""
+        if self._state in _DONE:
+            return False
+        # Straight to the second of the two standard states, because `wait`
+        # and `as_completed` only see that one.
+        self._state = CANCELLED_AND_NOTIFIED
+        self._call = None
+        for waiter in self._waiters:
+            waiter.add_cancelled(self)
+        self._condition.notify_all()
+        return True
 
     def _invoke_callbacks(self) -> None:
         """Run asyncio's callbacks here (they only wake a loop), a user's elsewhere."""

@@ -25,8 +25,8 @@ from signal import SIGKILL, SIGTERM
 
 from . import descriptors, template
 from .descriptors import Descriptor
-from .popen import EXIT_CODE_SECONDS, InterruptHeld, Popen
-from .process import ForkProcess, ForkServerProcess, SpawnProcess, WorkerEnds, WorkerProcess
+from .popen import EXIT_CODE_SECONDS, InterruptHeld, Order, Popen
+from .process import ForkProcess, ForkServerProcess, SpawnProcess, WorkerEnds, WorkerProcess, known_tracker
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
@@ -87,6 +87,9 @@ class Starter:
         self._environ_defaults = dict(environ_defaults or {})
         self._pid = os.getpid()
         self._template: template.Template | None = None
+        self._ahead: tuple[_ParentEnds, Order, util.Finalize] | None = (
+            None  # the first worker of a fork pool, see `prepare`
+        )
         self._is_closed = False
 
     def prepare(self) -> None:
@@ -97,6 +100,26 @@ class Starter:
         if self.method == "fork" and self._template is None and not self._is_closed:
             with InterruptHeld():
                 self._template = template.fork_template(self._fork_args)
+                self._order_ahead(self._template)
+
+    def _order_ahead(self, source: template.Template) -> None:
+        """Have the first worker made while the caller goes on; if that is impossible, `start` will say why."""
+        ends = _ParentEnds()
+        try:
+            descriptors.require(_DESCRIPTORS_PER_START)
+            fds = list(ends.open())
+            tracker = known_tracker()
+            if tracker is not None:
+                fds.append(tracker)
+            order = Order(source, fds)
+            self._ahead = (
+                ends,
+                order,
+                util.Finalize(self, _cancel, (ends, order)),
+            )  # also when the starter is lost
+        except OSError:
+            ends.close_workers_side()
+            ends.close()
 
     def start(self) -> Child:
         """Start one process; return when it exists, which is before it is ready.
@@ -121,7 +144,12 @@ class Starter:
             return self._start(SpawnProcess, None)
         if self.method == "fork":
             self.prepare()
-            return self._start(ForkProcess, self._template)
+            ahead, self._ahead = self._ahead, None
+            if ahead is None:
+                return self._start(ForkProcess, self._template)
+            ends, order, when_lost = ahead
+            when_lost.cancel()
+            return self._start(ForkProcess, self._template, ends, order)
         shared = template.shared_template(self._preload)
         try:
             return self._start(ForkServerProcess, shared)
@@ -132,21 +160,36 @@ class Starter:
         """End the template of a fork pool; living workers go on, their exit codes become unknown.  Idempotent."""
         self._is_closed = True
         ours, self._template = self._template, None
-        if ours is not None and os.getpid() == self._pid:
+        if os.getpid() != self._pid:
+            return
+        if ours is not None:
             ours.close()
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            ahead[2]()
 
-    def _start(self, kind: type[WorkerProcess], source: template.Template | None) -> Child:
-        ends = _ParentEnds()
+    def _start(
+        self,
+        kind: type[WorkerProcess],
+        source: template.Template | None,
+        ends: _ParentEnds | None = None,
+        order: Order | None = None,
+    ) -> Child:
+        ends = ends or _ParentEnds()
         worker: WorkerProcess | None = None
+        is_started = False
         try:
-            worker = kind(self._main, self._pack, ends.open(), self._environ_defaults, source)
+            worker = kind(self._main, self._pack, ends.open(), self._environ_defaults, source, order)
             worker.start()
+            is_started = order is None or worker._popen.lifeline is order.lifeline
             return Child(worker, ends)
         except BaseException:
             _drop(worker, ends)
             raise
         finally:
             ends.close_workers_side()
+            if order is not None and not is_started:
+                order.close()
 
 
 class Child:
@@ -249,9 +292,12 @@ class _ParentEnds:
     def __init__(self) -> None:
         self._workers: list[Descriptor | socket.socket] = []
         self._ours: list[Descriptor | socket.socket] = []
+        self._numbers: tuple[int, int, int] | None = None
 
     def open(self) -> tuple[int, int, int]:
-        """Open everything; return the worker's socket, token read end and control read end."""
+        """Open everything, once; return the worker's socket, token read end and control read end."""
+        if self._numbers is not None:
+            return self._numbers
         self.sock, theirs = descriptors.socketpair()
         self._ours.append(self.sock)
         self._workers.append(theirs)
@@ -269,7 +315,8 @@ class _ParentEnds:
         # One description stands behind both copies of the read end, so the worker's is non-blocking as well.
         for end in (self.token_write, self.token_read, self.control_write):
             os.set_blocking(end.fd, False)
-        return theirs.fileno(), token_read.fd, control_read.fd
+        self._numbers = theirs.fileno(), token_read.fd, control_read.fd
+        return self._numbers
 
     def close_workers_side(self) -> None:
         _close(self._workers)
@@ -285,6 +332,12 @@ def _close(ends: list[Descriptor | socket.socket]) -> None:
             descriptors.close_socket(end)
         else:
             end.close()
+
+
+def _cancel(ends: _ParentEnds, order: Order) -> None:
+    order.close()
+    ends.close_workers_side()
+    ends.close()
 
 
 def _kill(popen: Popen) -> None:

@@ -289,10 +289,10 @@ class Engine:
     def cancel(self, call: Call, future: Future[Any]) -> bool:
         """Cancel the call of a future."""
         if os.getpid() != self._pid:
-            future.drop()
+            future.drop_here()
             return True
         if self._cancel_running:
-            future.drop()
+            future.drop_here()
             if future.cancelled():
                 self._tell(_Word.CANCEL, call, True, None)
                 return True
@@ -305,7 +305,11 @@ class Engine:
         if threading.current_thread() is self._dispatcher:
             self._drain_inbox()
         elif not self.closed:
-            while not answer.acquire(timeout=1.0) and self._dispatcher is not None and self._dispatcher.is_alive():
+            while (
+                not answer.acquire(timeout=1.0)
+                and self._dispatcher is not None
+                and self._dispatcher.is_alive()
+            ):
                 pass
         return future.cancelled()
 
@@ -634,7 +638,9 @@ class Engine:
                 answers.append((call, SealedAnswer(kind, payload, call.label)))
         if done:
             # First work for the worker, then the news for the users.
-            self._obey(self._machine.handle(ev.Returned(link.worker, done, monotonic(), micros * 1e-6, heavy)))
+            self._obey(
+                self._machine.handle(ev.Returned(link.worker, done, monotonic(), micros * 1e-6, heavy))
+            )
             for call, sealed in answers:
                 if call.interrupted is True:
                     sealed.make_timeout(call.limit)

@@ -98,6 +98,7 @@ class Record:
 
 # ---------------------------------------------------------------- events
 
+
 class Submitted(Record, Generic[J]):
     """New jobs were accepted, oldest first."""
 
@@ -111,7 +112,7 @@ class Submitted(Record, Generic[J]):
 class StartFailed(Record):
     """The process of a worker could not be made."""
 
-    __slots__ = ("worker", "now")
+    __slots__ = ("now", "worker")
 
     def __init__(self, worker: int, now: float) -> None:
         self.worker = worker
@@ -121,7 +122,7 @@ class StartFailed(Record):
 class Ready(Record):
     """A worker has run its initializer and waits for calls."""
 
-    __slots__ = ("worker", "now")
+    __slots__ = ("now", "worker")
 
     def __init__(self, worker: int, now: float) -> None:
         self.worker = worker
@@ -144,7 +145,7 @@ class Returned(Record):
     worker holds more memory than it may.
     """
 
-    __slots__ = ("worker", "calls", "now", "seconds", "heavy")
+    __slots__ = ("calls", "heavy", "now", "seconds", "worker")
 
     def __init__(
         self, worker: int, calls: Sequence[int], now: float, seconds: float = 0.0, heavy: bool = False
@@ -159,7 +160,7 @@ class Returned(Record):
 class Revoked(Record):
     """The answer to `Revoke`: these calls had not been claimed and now never will be."""
 
-    __slots__ = ("worker", "calls", "now")
+    __slots__ = ("calls", "now", "worker")
 
     def __init__(self, worker: int, calls: Sequence[int], now: float) -> None:
         self.worker = worker
@@ -170,7 +171,7 @@ class Revoked(Record):
 class Collected(Record):
     """The answer to `Collect`: all that the worker had sent has been reported."""
 
-    __slots__ = ("worker", "now")
+    __slots__ = ("now", "worker")
 
     def __init__(self, worker: int, now: float) -> None:
         self.worker = worker
@@ -189,7 +190,7 @@ class Blocked(Record):
 class Flushed(Record):
     """All bytes for a worker have been written."""
 
-    __slots__ = ("worker", "now")
+    __slots__ = ("now", "worker")
 
     def __init__(self, worker: int, now: float) -> None:
         self.worker = worker
@@ -199,7 +200,7 @@ class Flushed(Record):
 class CancelAsked(Record, Generic[J]):
     """Somebody cancels a job; `stop` says whether it is stopped if it runs."""
 
-    __slots__ = ("job", "stop", "now")
+    __slots__ = ("job", "now", "stop")
 
     def __init__(self, job: J, stop: bool, now: float) -> None:
         self.job = job
@@ -229,7 +230,7 @@ class Ticked(Record):
 class Died(Record):
     """A worker's process is gone; everything it sent has been reported before."""
 
-    __slots__ = ("worker", "unclaimed", "now")
+    __slots__ = ("now", "unclaimed", "worker")
 
     def __init__(self, worker: int, unclaimed: Sequence[int], now: float) -> None:
         self.worker = worker
@@ -282,7 +283,7 @@ class Start(Record):
 class Send(Record, Generic[J]):
     """Write these jobs to a worker, and their numbers to its claims pipe."""
 
-    __slots__ = ("worker", "jobs")
+    __slots__ = ("jobs", "worker")
 
     def __init__(self, worker: int, jobs: Sequence[J]) -> None:
         self.worker = worker
@@ -295,7 +296,7 @@ class Revoke(Record):
     With `only`, that call alone; else all but the `keep` oldest.
     """
 
-    __slots__ = ("worker", "only", "keep")
+    __slots__ = ("keep", "only", "worker")
 
     def __init__(self, worker: int, only: int | None = None, keep: int = 0) -> None:
         self.worker = worker
@@ -315,7 +316,7 @@ class Collect(Record):
 class Interrupt(Record):
     """Ask a worker to end this call, if it is still the one that runs."""
 
-    __slots__ = ("worker", "call")
+    __slots__ = ("call", "worker")
 
     def __init__(self, worker: int, call: int) -> None:
         self.worker = worker

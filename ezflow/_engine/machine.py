@@ -373,6 +373,8 @@ class Machine(Generic[J]):
         if not jobs:
             return
         self.n_waiting -= len(jobs)
+        if not self.n_waiting:
+            waiting.clear()  # only settled jobs are left
         was_empty = not flight
         for job in jobs:
             flight[job.id] = job

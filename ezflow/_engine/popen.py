@@ -10,6 +10,7 @@ both pickled.  After that nothing is written any more, and the pipe goes on as t
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # signal's own wrappers make enum members: 0.3 ms for all signals
 import errno
 import io
 import multiprocessing.context as mp_context
@@ -301,10 +302,10 @@ class SignalsBlocked:
         self._numbers = numbers
 
     def __enter__(self) -> None:
-        self._before = signal.pthread_sigmask(signal.SIG_BLOCK, self._numbers)
+        self._before = _signal.pthread_sigmask(_signal.SIG_BLOCK, self._numbers)
 
     def __exit__(self, *_: object) -> None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, self._before)
 
 
 class InterruptHeld:
@@ -353,6 +354,36 @@ received_fds: list[int] = []
 """In a worker forked by a template: the descriptors that came with the request for it."""
 
 
+class Order:
+    """A worker that a template was asked for: it waits for its first bytes, or ends with the lifeline.
+
+    Placed ahead of time it is forked and set up while the parent still does other things.
+    """
+
+    def __init__(self, template: Template, fds: list[int]) -> None:
+        self.fds = fds
+        data_r, self.lifeline = descriptors.pipe()
+        try:
+            self.status, status_w = descriptors.pipe()
+            try:
+                template.request([status_w.fd, data_r.fd, *fds])
+            except BaseException:
+                self.status.close()
+                raise
+            finally:
+                status_w.close()
+        except BaseException:
+            self.lifeline.close()
+            raise
+        finally:
+            data_r.close()
+
+    def close(self) -> None:
+        """Give it up; the worker ends."""
+        self.lifeline.close()
+        self.status.close()
+
+
 class TemplatePopen(Popen):
     """A child of the template process; the status pipe tells its pid, and at the end its exit code."""
 
@@ -361,16 +392,11 @@ class TemplatePopen(Popen):
 
     def _launch(self, process_obj: Any) -> None:
         template: Template = process_obj.template
+        order: Order | None = process_obj.order
         payload = self._pickle(process_obj)
-        data_r, self.lifeline = descriptors.pipe()
-        try:
-            self.status, status_w = descriptors.pipe()
-            try:
-                template.request([status_w.fd, data_r.fd, *self._fds])
-            finally:
-                status_w.close()
-        finally:
-            data_r.close()
+        if order is None or order.fds != self._fds:  # needs descriptors that were not sent with the order
+            order = Order(template, self._fds)
+        self.lifeline, self.status = order.lifeline, order.status
         try:
             _write_all(self.lifeline.fd, payload)
         except BrokenPipeError:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, ClassVar
 
+    from .popen import Order
     from .template import Template
 
 # What multiprocessing keeps to itself or typeshed does not know: read these lines for every new Python.
@@ -30,6 +31,12 @@ resource_tracker_state: Any = resource_tracker._resource_tracker  # type: ignore
 
 inherited: object = None
 """What `Starter` was given as `fork_args`: set in the template that was forked from the parent, so its workers see it."""
+
+
+def known_tracker() -> int | None:
+    """Return the descriptor of the resource tracker, if it runs."""
+    fd: int | None = resource_tracker_state._fd
+    return fd
 
 
 class WorkerEnds:
@@ -88,6 +95,7 @@ class WorkerProcess(Process):
         fds: tuple[int, int, int],
         environ_defaults: Mapping[str, str],
         template: Template | None = None,
+        order: Order | None = None,
     ) -> None:
         super().__init__()
         self._main = main
@@ -95,11 +103,12 @@ class WorkerProcess(Process):
         self._fds: tuple[Any, ...] = fds  # numbers here, things to be detached in the worker
         self._environ_defaults = environ_defaults
         self.template = template
+        self.order = order
 
     def start(self) -> None:
         super().start()
         # as the standard does: no reference cycles through arguments
-        del self._main, self._pack, self.template, self._fds
+        del self._main, self._pack, self.template, self.order, self._fds
         _process._children.add(self)
 
     def terminate(self) -> None:
@@ -114,7 +123,7 @@ class WorkerProcess(Process):
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        for name in ("_pack", "template", "_environ_defaults"):
+        for name in ("_pack", "template", "order", "_environ_defaults"):
             state.pop(name, None)
         state["_fds"] = tuple(_reduction.DupFd(fd) for fd in self._fds)
         state["_tracker"] = self._tracker_fd()
@@ -172,5 +181,5 @@ class ForkProcess(WorkerProcess):
     _Popen = TemplatePopen
 
     def _tracker_fd(self) -> Any:
-        fd = resource_tracker_state._fd
+        fd = known_tracker()
         return None if fd is None else _reduction.DupFd(fd)

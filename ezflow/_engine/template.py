@@ -21,6 +21,7 @@ when its socket or its lifeline ends, so with the parent.  Workers outlive it; t
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # as in `popen`
 import array
 import atexit
 import errno
@@ -118,7 +119,7 @@ def fork_template(inherited: object) -> Template:
     Signals are blocked: the template must not run the user's handlers, and a Ctrl-C here must not lose it.
     """
     _util._flush_std_streams()  # or every worker would print what is buffered here
-    with SignalsBlocked(*signal.valid_signals()):
+    with SignalsBlocked(*_signal.valid_signals()):
         return _fork_template(inherited)  # a KeyboardInterrupt on the way out drops it, which ends it
 
 

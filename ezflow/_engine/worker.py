@@ -229,7 +229,7 @@ class _Loop:
             initializer = initargs = inherited = kwargs = None  # type: ignore[assignment]  # freed
         except BaseException as error:
             self._leave_if_forked()
-            self._log_failure()
+            self._log_failure(error)
             self._send(0, INIT_FAILED, 0, 0, self._pack_error(error))
             return False
         self._leave_if_forked()
@@ -238,11 +238,11 @@ class _Loop:
 
         return True
 
-    def _log_failure(self) -> None:
+    def _log_failure(self, error: BaseException) -> None:
         """Log the error of the initializer, as the standard pool does."""
         import logging
 
-        logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=True)
+        logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=error)
 
     def run(self) -> None:
         """Serve until the parent says exit or is gone."""

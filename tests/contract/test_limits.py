@@ -19,7 +19,6 @@ from tests import work
 from tests.contract.gates import (
     LIMIT,
     Gate,
-    known,
     lines,
     post,
     wait_gone,
