@@ -271,9 +271,8 @@ class Machine(Generic[J]):
 
     def handle(self, event: Event[J]) -> list[Command[J]]:
         """Take one event, give the commands it leads to, to be carried out in order."""
-        out: list[Command[J]] = []
-        self._out = out
         self._rows[type(event)](event)
+        out, self._out = self._out, []  # kept no longer than needed: commands hold jobs, jobs hold users' objects
         return out
 
     def next_deadline(self) -> float | None:
