@@ -15,6 +15,7 @@ may call.  Everything is all-or-nothing: a start that fails leaves no descriptor
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # as in `popen`
 import os
 import socket
 import sys
@@ -25,7 +26,7 @@ from signal import SIGKILL, SIGTERM
 
 from . import descriptors, template
 from .descriptors import Descriptor
-from .popen import EXIT_CODE_SECONDS, InterruptHeld, Order, Popen
+from .popen import EXIT_CODE_SECONDS, InterruptHeld, Order, Popen, SignalsBlocked
 from .process import ForkProcess, ForkServerProcess, SpawnProcess, WorkerEnds, WorkerProcess, known_tracker
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
@@ -98,7 +99,7 @@ class Starter:
         Memory, modules and globals of this process reach workers as they are now.
         """
         if self.method == "fork" and self._template is None and not self._is_closed:
-            with InterruptHeld():
+            with InterruptHeld(), SignalsBlocked(*_signal.valid_signals()):
                 self._template = template.fork_template(self._fork_args)
                 self._order_ahead(self._template)
 
@@ -117,9 +118,11 @@ class Starter:
                 order,
                 util.Finalize(self, _cancel, (ends, order)),
             )  # also when the starter is lost
-        except OSError:
+        except BaseException as error:
             ends.close_workers_side()
             ends.close()
+            if not isinstance(error, OSError):
+                raise
 
     def start(self) -> Child:
         """Start one process; return when it exists, which is before it is ready.

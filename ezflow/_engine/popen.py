@@ -302,7 +302,14 @@ class SignalsBlocked:
         self._numbers = numbers
 
     def __enter__(self) -> None:
-        self._before = _signal.pthread_sigmask(_signal.SIG_BLOCK, self._numbers)
+        self._before = _signal.pthread_sigmask(_signal.SIG_BLOCK, ())
+        try:
+            _signal.pthread_sigmask(_signal.SIG_BLOCK, self._numbers)
+        except (
+            BaseException
+        ):  # the handler of a signal that came before: Python runs it after it has blocked them
+            _signal.pthread_sigmask(_signal.SIG_SETMASK, self._before)
+            raise
 
     def __exit__(self, *_: object) -> None:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, self._before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import multiprocessing
 import os
 import random
@@ -14,9 +15,11 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from ezflow._engine import descriptors, template
@@ -32,8 +35,6 @@ def warm_up() -> None:
     """Start what lives as long as the process before leaks are counted."""
     if "forkserver" in START_METHODS:
         template.shared_template(())
-    from multiprocessing import resource_tracker
-
     resource_tracker.ensure_running()
 
 
@@ -703,25 +704,77 @@ def test_start_fails_when_the_interpreter_is_missing(making: Making, method: str
     assert multiprocessing.active_children() == []
 
 
-def test_full_process_table_is_an_error_of_that_start(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("n", [1, 2])  # the first worker of a fork pool is ordered in `prepare`
+def test_full_process_table_is_an_error_of_that_start(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
     making = Making("fork")
     forks = iter(range(100))
     real = os.fork
 
     def fork() -> int:
-        if next(forks) == 1:  # 0 is the template itself, which counts on in its own copy
+        if next(forks) == n:  # 0 is the template itself, which counts on in its own copy
             raise OSError(errno.EAGAIN, "injected")
         return real()
 
     monkeypatch.setattr(os, "fork", fork)
+    n_before = len(open_descriptors())
     starter = making.starter()
-    before = open_descriptors()
+    if n == 1:
+        n_before += len(descriptors_of_template(starter))
+    else:
+        making.remote(starter)
+        n_before = len(open_descriptors())
 
     with pytest.raises(BlockingIOError, match="cannot fork"):
         starter.start()
 
-    assert open_descriptors() == before
+    assert len(open_descriptors()) == n_before
     assert making.remote(starter).ask("1") == 1
+    making.end()
+
+
+def descriptors_of_template(starter: Starter) -> list[int]:
+    made: Any = starter._template
+    ends = made._requests, made._popen.lifeline, made._popen.pidfd
+    return [end.fileno() for end in ends if end is not None]
+
+
+@pytest.mark.parametrize("end", ["closed", "lost", "collected in a cycle"])
+def test_worker_that_was_ordered_and_never_started_goes_with_its_starter(end: str) -> None:
+    before, processes = open_descriptors(), set(psutil.Process().children(recursive=True))
+    starter: Any = Starter(multiprocessing.get_context("fork"), child_mains.serve, bytes)
+    starter.prepare()
+    made = set(psutil.Process().children(recursive=True)) - processes
+    assert made
+
+    if end == "closed":
+        starter.close()
+    elif end == "lost":
+        del starter
+    else:
+        starter.itself = starter
+        del starter
+        gc.collect()
+
+    assert open_descriptors() == before
+    assert until(lambda: not set(psutil.Process().children(recursive=True)) - processes)
+
+
+def test_order_that_does_not_fit_any_more_is_replaced() -> None:
+    """Here the resource tracker was started after the order was placed, so it did not travel with it."""
+    making = Making("fork")
+    state: Any = resource_tracker._resource_tracker
+    real, state._fd = state._fd, None
+    try:
+        starter = making.starter()
+    finally:
+        state._fd = real
+    before = open_descriptors()
+    remote = making.remote(starter)
+
+    assert remote.ask("__import__('multiprocessing').resource_tracker._resource_tracker._fd") is not None
+    assert remote.end() == 0
+    making.remotes.clear()
+    assert len(open_descriptors()) < len(before)
     making.end()
 
 
