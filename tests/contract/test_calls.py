@@ -5,8 +5,9 @@ from __future__ import annotations
 import concurrent.futures
 import functools
 import os
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,16 @@ def test_many_threads_ask_one_future(pool: ProcessPoolExecutor, tmp_path: Path) 
     assert all(each is got[0] for each in got)  # rebuilt once
 
 
+@pytest.fixture
+def restless_threads() -> Iterator[None]:
+    """Threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("restless_threads")
 def test_first_threads_to_submit_make_one_engine(make_pool: MakePool) -> None:
     for _ in range(10):
         pool = make_pool(1)
