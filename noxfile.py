@@ -166,7 +166,14 @@ def stress(session: nox.Session) -> None:
     run_each(
         session,
         [*PYTEST, "-m", "stress", "--timeout=3600", "-o", "faulthandler_timeout=3700", *session.posargs],
-        [*PYTEST, "--hypothesis-profile=stress", "--timeout=3600", "-o", "faulthandler_timeout=3700", *PROPERTIES],
+        [
+            *PYTEST,
+            "--hypothesis-profile=stress",
+            "--timeout=3600",
+            "-o",
+            "faulthandler_timeout=3700",
+            *PROPERTIES,
+        ],
         *(["python", "-m", f"tests.stress.{module}"] for module in modules),
     )
 

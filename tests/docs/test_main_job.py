@@ -49,6 +49,7 @@ def test_report_of_a_folder(folder: Path, start_method: str) -> None:
     assert "pool: 33 of 33 files" in done.stderr
 
 
+@pytest.mark.dealt
 def test_serial_run_can_be_left_out(folder: Path) -> None:
     done = run_main(str(folder), "--workers", "1", "--no-serial")
 
@@ -57,6 +58,7 @@ def test_serial_run_can_be_left_out(folder: Path) -> None:
     assert "serial" not in done.stderr
 
 
+@pytest.mark.dealt
 def test_wrong_path_is_a_sentence_and_exit_code_2(tmp_path: Path) -> None:
     done = run_main(str(tmp_path / "nowhere"))
 
@@ -66,6 +68,7 @@ def test_wrong_path_is_a_sentence_and_exit_code_2(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.dealt
 def test_ctrl_c_ends_the_whole_group_with_130() -> None:
     command = [sys.executable, "-m", "ezflow"]
     with subprocess.Popen(
@@ -81,6 +84,7 @@ def test_ctrl_c_ends_the_whole_group_with_130() -> None:
     assert "Traceback" not in log.decode()
 
 
+@pytest.mark.dealt
 def test_closed_pipe_is_no_traceback(folder: Path) -> None:
     command = f"'{sys.executable}' -m ezflow '{folder}' --no-serial --workers 1 | true"
 
@@ -90,6 +94,7 @@ def test_closed_pipe_is_no_traceback(folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.dealt
 def test_doctor_prints_facts_and_tries_every_start_method() -> None:
     done = run_main("doctor")
 

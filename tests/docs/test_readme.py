@@ -21,6 +21,7 @@ PROGRAMS = [
 
 
 @pytest.mark.slow
+@pytest.mark.dealt
 @pytest.mark.parametrize(("program", "output"), PROGRAMS)
 def test_program_prints_what_the_readme_says(program: str, output: str, tmp_path: Path) -> None:
     script = tmp_path / "pasted.py"
