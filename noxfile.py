@@ -186,7 +186,7 @@ def conformance(session: nox.Session) -> None:
     part, methods = PYTHONS.index(str(session.python)), ["fork", "forkserver", "spawn"]
     mine = {methods[part % 3], *(methods[i] for i in range(3) if i % len(PYTHONS) == part), "future"}
     chosen = (
-        [["--method", method] for method in sorted(mine)]
+        [["--method", method, "--jobs", "6"] for method in sorted(mine)]  # they mostly sleep
         if DEAL and not session.posargs
         else [session.posargs]
     )
