@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from ezflow import ProcessPoolExecutor
 from ezflow._engine import template
@@ -23,7 +23,8 @@ START_METHODS = [
     name for name in ("fork", "forkserver", "spawn") if name in multiprocessing.get_all_start_methods()
 ]
 
-settings.register_profile("short", max_examples=40)
+SHORT = (Phase.explicit, Phase.reuse, Phase.generate)  # to make a failing example small can take minutes
+settings.register_profile("short", max_examples=40, phases=SHORT)
 settings.register_profile("stress", max_examples=2000)  # nox -s stress
 settings.load_profile("short")
 

@@ -210,7 +210,8 @@ def test_failing_initializer_is_seen_by_everybody(
         traceback = traceback.tb_next
     assert frames[-1] == "raise_value_error"
     pool.shutdown()
-    assert capfd.readouterr().err == ""  # printing is not delivery
+    log = capfd.readouterr().err  # of the worker, unless a fork made it log into pytest's own handler
+    assert not log or log.startswith("Exception in initializer:\n")
 
 
 # ------------------------------------------------------------------------------------- surroundings
