@@ -35,6 +35,10 @@ import sys
 import threading
 from multiprocessing import popen_fork, process, reduction, spawn, util
 
+# The first two are not used here: workers that are forked from a process which has this module find them imported.
+# Their first call need not wait for that, and later there may be no descriptor left to open a file.
+from .. import _tracebacks  # noqa: F401
+from .._wire import workspace  # noqa: F401
 from . import descriptors, lifeline, surroundings
 from . import process as engine_process
 from .descriptors import Descriptor
@@ -319,6 +323,9 @@ def serve(requests: socket.socket, lifeline_r: int, *, gc_enabled: bool) -> None
     surroundings.isolate()
     with descriptors.StandardNumbersTaken() as taken:
         taken.keep()  # otherwise a worker's pipe may get the number that a print goes to
+    # What is garbage here is not the workers': a collection there would run finalisers of the parent's objects, and
+    # would copy the pages of all that it looks at.
+    gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     lifeline.arm_alone(lifeline_r)
     wake_r, wake_w = os.pipe()

@@ -361,6 +361,25 @@ print(remote.ask("'treasure' in globals()"), remote.ask("inherited is globals().
     assert parent.finish()[:2] == (f"{kept} {kept} False\n", "")
 
 
+def test_finaliser_of_the_parents_garbage_never_runs_in_a_worker(program: Callable[..., Program]) -> None:
+    parent = program("""
+class Tidy:
+    def __del__(self): print("finalised in", os.getpid() == parent, flush=True)
+parent = os.getpid()
+import gc
+gc.disable()
+one = Tidy()
+one.itself = one
+del one
+remote = make()
+remote.ask("__import__('gc').collect()")
+print(remote.end())
+gc.collect()
+""")
+
+    assert parent.finish() == ("0\nfinalised in True\n", "", 0)
+
+
 def test_nothing_is_said_under_dev_mode(program: Callable[..., Program]) -> None:
     parent = program("""
 remote = make()
