@@ -96,6 +96,7 @@ class Stream(Generic[T]):
     def _add(self) -> bool:
         slot = Slot(self)
         if not self._submit(slot):
+            self._submit = _nothing  # a stream without inputs keeps no pool alive
             return False
         self._slots.append(slot)
         return True
@@ -156,3 +157,8 @@ class Stream(Generic[T]):
         self._slots.clear()
         if calls:
             self._cancel(calls)
+
+
+def _nothing(_: Slot) -> bool:
+    """Stand for the submission of inputs that are used up."""
+    return False

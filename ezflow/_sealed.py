@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from . import errors
 from ._wire.codec import loads, unpack_value
 from ._wire.messages import UNREADABLE, UNSENDABLE, VALUE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class SealedAnswer:
@@ -68,3 +73,18 @@ class SealedError:
     def open(self) -> tuple[object, BaseException | None]:
         """Give the error."""
         return None, self._error
+
+
+class SealedBreak:
+    """The end of a call whose pool broke: its cause may be an error of the user's, still in bytes."""
+
+    __slots__ = ("_error",)
+
+    failed = True
+
+    def __init__(self, error: Callable[[], BaseException]) -> None:
+        self._error = error
+
+    def open(self) -> tuple[object, BaseException | None]:
+        """Make an error of its own."""
+        return None, self._error()

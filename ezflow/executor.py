@@ -427,7 +427,7 @@ class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
         return self._engine.workers() if self._engine is not None else {}
 
     @property
-    def _call_queue(self) -> _NoQueue:  # type: ignore[override]  # read only here
+    def _call_queue(self) -> _NoQueue:  # read only here
         """What stands where the standard class keeps its queue of calls."""
         return _NoQueue()
 

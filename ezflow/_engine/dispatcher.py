@@ -38,7 +38,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from .. import errors
-from .._sealed import SealedAnswer, SealedError
+from .._sealed import SealedAnswer, SealedBreak, SealedError
 from .._wire.channel import FrameReader, FrameWriter
 from .._wire.messages import (
     CALL,
@@ -136,7 +136,7 @@ class Engine:
         self._lookers: list[Any] = []  # locks of those who wait to see all processes
         self._doomed: set[int] = set()  # workers to be killed as soon as they are made
         self._poller: Poller | None = None
-        self._broken_cause: BaseException | None = None
+        self._broken_cause: BaseException | SealedAnswer | None = None
         self._broken_during: Literal["initializer", "start", "dispatcher"] = "start"
         self._kill_signal: int | None = None
         self._signalled: set[int] = set()
@@ -146,7 +146,7 @@ class Engine:
         self._dispatcher: threading.Thread | None = None
         self._starter_thread: threading.Thread | None = None
         self.ready = False  # its threads run, and submitting is allowed: what `submit` looks at each time
-        self._launch = Launch(self._start_threads)
+        self._launch = Launch()
         self.callbacks = CallbackThread(f"{name}-callbacks")
 
     # ------------------------------------------------------------ any thread
@@ -163,7 +163,7 @@ class Engine:
             return
         self._starter.prepare()
         try:
-            self._launch.run()
+            self._launch.run(self._start_threads)
         except RuntimeError as error:  # no memory for threads, or the interpreter is about to end
             raise errors.pool_broken(error, "start") from error
 
@@ -267,7 +267,10 @@ class Engine:
 
     def break_error(self) -> BaseException:
         """Say why the pool has given up, in an error of its own for everybody who asks."""
-        return errors.pool_broken(self._broken_cause, self._broken_during)
+        cause = self._broken_cause
+        if isinstance(cause, SealedAnswer):
+            cause = cause.error()
+        return errors.pool_broken(cause, self._broken_during)
 
     # -- desk of the futures
 
@@ -436,7 +439,7 @@ class Engine:
                 self._doomed.discard(worker)
                 self._obey(machine.handle(ev.Died(worker, (), monotonic())))
             else:
-                self._broken_cause = error
+                self._suspect(error)
                 self._obey(machine.handle(ev.StartFailed(worker, monotonic())))
             self._answer_lookers()
         elif word is _Word.CLOSE:
@@ -587,7 +590,7 @@ class Engine:
             child = self._links[command.worker].child
             call.sink.deliver(SealedError(errors.worker_died(child.pid, child.exit_code(), call.label)))
         elif outcome is ev.Outcome.BROKEN:
-            call.sink.deliver(SealedError(self.break_error()))
+            call.sink.deliver(SealedBreak(self.break_error))
         answer = self._answers.pop(call.id, None)
         if answer is not None:
             answer.release()
@@ -626,9 +629,9 @@ class Engine:
                 self._obey(self._machine.handle(ev.Ready(link.worker, monotonic())))
                 continue
             if kind == INIT_FAILED:
-                self._broken_cause = SealedAnswer(kind, payload, "the initializer").error()
+                self._broken_cause = SealedAnswer(kind, payload, "the initializer")
                 self._broken_during = "initializer"
-                self._obey(self._machine.handle(ev.InitFailed(link.worker)))
+                self._obey(self._machine.handle(ev.InitFailed(link.worker, monotonic())))
                 continue
             heavy = heavy or bool(flags & HEAVY)
             micros += duration
@@ -668,15 +671,15 @@ class Engine:
             if self._by_fd.pop(fd, None) is not None:
                 self._watch.unregister(fd)
         child.kill()  # what it had started
-        if self._broken_cause is None or not self._machine.broken:
-            self._early_cause(link)
+        self._suspect(errors.worker_died(child.pid, child.exit_code(), None))
         self._obey(self._machine.handle(ev.Died(link.worker, unclaimed, monotonic())))
         del self._links[link.worker]
         child.close()
 
-    def _early_cause(self, link: _Link) -> None:
-        """Remember how a worker ended, in case the pool breaks over it."""
-        self._broken_cause = errors.worker_died(link.child.pid, link.child.exit_code(), None)
+    def _suspect(self, cause: BaseException | None) -> None:
+        """Remember what went wrong last, in case the pool breaks over it."""
+        if self._broken_during == "start" and not self._machine.broken:
+            self._broken_cause = cause
 
     def _read_all_due(self) -> None:
         """Read what has arrived before limits are judged."""
@@ -702,7 +705,7 @@ class Engine:
         self._empty_inbox()
         for link in list(self._links.values()):
             for call in list(self._machine.flight(link.worker).values()):
-                call.sink.deliver(SealedError(self.break_error()))
+                call.sink.deliver(SealedBreak(self.break_error))
             link.child.close()
         self._links.clear()
         self._stop_starter()
@@ -720,7 +723,7 @@ class Engine:
             item = self.inbox.popleft()
             if type(item) is not tuple:
                 if self._machine.broken:
-                    item.sink.deliver(SealedError(self.break_error()))
+                    item.sink.deliver(SealedBreak(self.break_error))
                 else:
                     item.sink.drop()
             elif item[0] is _Word.MADE:

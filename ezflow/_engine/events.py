@@ -80,7 +80,7 @@ class Outcome(Enum):
 class Record:
     """Named values that are compared and shown by content, and not changed once made."""
 
-    __slots__ = ()
+    __slots__: tuple[str, ...] = ()
 
     def __eq__(self, other: object) -> bool:
         """Equal type and values."""
@@ -130,12 +130,13 @@ class Ready(Record):
 
 
 class InitFailed(Record):
-    """The initializer raised in a worker."""
+    """The initializer raised in a worker, which is about to exit by itself."""
 
-    __slots__ = ("worker",)
+    __slots__ = ("now", "worker")
 
-    def __init__(self, worker: int) -> None:
+    def __init__(self, worker: int, now: float) -> None:
         self.worker = worker
+        self.now = now
 
 
 class Returned(Record):
@@ -260,7 +261,7 @@ class KillAsked(Record):
 class BreakAsked(Record):
     """The engine itself failed: every job fails."""
 
-    __slots__ = ()
+    __slots__: tuple[str, ...] = ()
 
 
 Event: TypeAlias = (
@@ -355,7 +356,7 @@ class Settle(Record, Generic[J]):
 class Finish(Record):
     """Nothing is left to do, ever."""
 
-    __slots__ = ()
+    __slots__: tuple[str, ...] = ()
 
 
 Command: TypeAlias = "Start | Send[J] | Revoke | Collect | Interrupt | Kill | Retire | Settle[J] | Finish"

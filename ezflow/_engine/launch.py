@@ -17,16 +17,9 @@ if TYPE_CHECKING:
 
 
 class Launch:
-    """Work that is done once, on a thread that no KeyboardInterrupt strikes.
+    """Work that is done once, on a thread that no KeyboardInterrupt strikes."""
 
-    Parameters
-    ----------
-    work : callable
-        Takes nothing.  All or nothing: if it raises, the next `run` calls it again.
-    """
-
-    def __init__(self, work: Callable[[], None]) -> None:
-        self._work = work
+    def __init__(self) -> None:
         self.done = False
         self._lock = threading.RLock()
         self._is_entered = False  # some frame is in `run`
@@ -35,9 +28,10 @@ class Launch:
         self._sleepers: list[Any] = []
         self._thread_id = 0
 
-    def run(self) -> None:
+    def run(self, work: Callable[[], None]) -> None:
         """Have the work done, and return when it is; raise what it raised.
 
+        All or nothing: work that raises is called again by the next `run`.
         Returns at once in the launcher itself, and in a finaliser or signal
         handler that interrupts this very function: the frame below goes on.
         """
@@ -50,7 +44,7 @@ class Launch:
             try:
                 while not self.done:
                     self._error = None
-                    start_new_thread(self._launch, ())
+                    start_new_thread(self._launch, (work,))
                     sleeper = allocate_lock()
                     sleeper.acquire()
                     self._sleepers.append(sleeper)  # before the look, so the launcher cannot be missed
@@ -61,12 +55,12 @@ class Launch:
             finally:
                 self._is_entered = False
 
-    def _launch(self) -> None:
+    def _launch(self, work: Callable[[], None]) -> None:
         if not self._claim.acquire(blocking=False):
             return  # an earlier launcher does it; its caller was torn
         self._thread_id = threading.get_ident()
         try:
-            self._work()
+            work()
             self.done = True
         except BaseException as error:
             self._error = error

@@ -32,6 +32,7 @@ from → to                 on
 ========================= ================================================================
 — → starting              more calls wait than idle and starting workers can take
 starting → idle           `Ready`
+starting → retiring       `InitFailed`
 idle → busy               `Send`
 busy → idle               the last answer was read and nothing waits or can be stolen
 busy → stopping           cancel of, or limit passed by, its running call; others taken back
@@ -170,6 +171,7 @@ class _Worker(Generic[J]):
         "blocked",
         "cancel_stop",
         "deadline",
+        "failed",
         "flight",
         "id",
         "late",
@@ -191,6 +193,7 @@ class _Worker(Generic[J]):
         self.deadline: float | None = None
         self.blocked = False  # bytes for it still wait in the parent
         self.late = False  # it let the limit of a call pass without beginning with it
+        self.failed = False  # its initializer raised
         self.worn = False  # to be retired as soon as it holds nothing
         self.asked: Purpose | None = None
         self.target: J | None = None  # the job a cancel or a stop is about
@@ -248,31 +251,16 @@ class Machine(Generic[J]):
         self._early_deaths = 0
         self._no_start_before: float | None = None
         self._out: list[Command[J]] = []
-        self._rows: dict[type, Callable[..., None]] = {
-            Submitted: self._submitted,
-            StartFailed: self._start_failed,
-            Ready: self._ready,
-            InitFailed: self._init_failed,
-            Returned: self._returned,
-            Revoked: self._revoked,
-            Collected: self._collected,
-            Blocked: self._was_blocked,
-            Flushed: self._was_flushed,
-            CancelAsked: self._cancel_asked,
-            DropAsked: self._drop_asked,
-            Ticked: self._ticked,
-            Died: self._died,
-            CloseAsked: self._close_asked,
-            KillAsked: self._kill_asked,
-            BreakAsked: self._break_asked,
-        }
 
     # ------------------------------------------------------------ questions
 
     def handle(self, event: Event[J]) -> list[Command[J]]:
         """Take one event, give the commands it leads to, to be carried out in order."""
-        self._rows[type(event)](event)
-        out, self._out = self._out, []  # kept no longer than needed: commands hold jobs, jobs hold users' objects
+        _ROWS[type(event)](self, event)
+        out, self._out = (
+            self._out,
+            [],
+        )  # kept no longer than needed: commands hold jobs, jobs hold users' objects
         return out
 
     def next_deadline(self) -> float | None:
@@ -405,7 +393,14 @@ class Machine(Generic[J]):
         self._check_finished()
 
     def _init_failed(self, event: InitFailed) -> None:
-        self._break()
+        w = self.workers[event.worker]
+        if w.state is not State.STARTING:  # killed meanwhile
+            return
+        # The pool breaks when it is gone: by then what the initializer logged or queued has been flushed.
+        w.state = State.RETIRING
+        w.failed = True
+        self._set_deadline(w, event.now + self.exit_grace)
+        self._no_start_before = event.now + self.exit_grace
 
     # ------------------------------------------------------------ answers
 
@@ -762,6 +757,10 @@ class Machine(Generic[J]):
         if w.asked is Purpose.CANCEL and w.target is not None and not w.cancel_stop:
             self._out.append(Settle(w.target, Outcome.NOT_CANCELLED))
         w.flight.clear()
+        if w.failed:
+            self._break()
+            self._check_finished()
+            return
         if early:
             self._early_deaths += 1
             if self._early_deaths >= MAX_EARLY_DEATHS and (self._n_working() == 0 or not self._has_ready()):
@@ -859,3 +858,22 @@ class Machine(Generic[J]):
 
 
 _LEAVING: Final = frozenset({State.RETIRING, State.ENDING, State.STOPPING})
+
+_ROWS: Final[dict[type, Callable[..., None]]] = {
+    Submitted: Machine._submitted,
+    StartFailed: Machine._start_failed,
+    Ready: Machine._ready,
+    InitFailed: Machine._init_failed,
+    Returned: Machine._returned,
+    Revoked: Machine._revoked,
+    Collected: Machine._collected,
+    Blocked: Machine._was_blocked,
+    Flushed: Machine._was_flushed,
+    CancelAsked: Machine._cancel_asked,
+    DropAsked: Machine._drop_asked,
+    Ticked: Machine._ticked,
+    Died: Machine._died,
+    CloseAsked: Machine._close_asked,
+    KillAsked: Machine._kill_asked,
+    BreakAsked: Machine._break_asked,
+}

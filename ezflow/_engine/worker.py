@@ -213,6 +213,9 @@ class _Loop:
         self._max_rss = max_rss
         self._intake = Intake(sock, claims, space.define)
         self._pid = os.getpid()
+        self._spare = os.open(
+            os.devnull, os.O_RDONLY
+        )  # given up to import what packs errors, if calls have used up all others
 
     def initialise(self, settings: dict[str, Any], inherited: Any) -> bool:
         """Run the initializer; say whether the worker may go on."""
@@ -234,8 +237,6 @@ class _Loop:
             return False
         self._leave_if_forked()
         self._send(0, READY, 0, 0, b"")
-        from .. import _tracebacks  # noqa: F401  # now, because later there may be no descriptor left to open it
-
         return True
 
     def _log_failure(self, error: BaseException) -> None:
@@ -304,7 +305,11 @@ class _Loop:
             return ERROR, self._pack_error(error)
 
     def _pack_error(self, error: BaseException) -> bytes:
-        from .._tracebacks import pack_exception
+        try:
+            from .._tracebacks import pack_exception
+        except (OSError, ImportError):
+            os.close(self._spare)
+            from .._tracebacks import pack_exception
 
         return pack_exception(error, self._space.pack_value)
 

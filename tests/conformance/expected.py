@@ -58,6 +58,10 @@ def _since_314(version: tuple[int, int], borrowed: bool) -> bool:
 # CPython makes this class once per start method, with the method in its name.
 POOL = "test_process_pool.ProcessPool*ProcessPoolExecutorTest."
 
+_NO_WORKER = (
+    "the test's calls cannot be pickled (they take a semaphore): they fail at once, and no worker is started for them"
+)
+
 DIFFERENCES: tuple[Difference, ...] = (
     Difference(
         POOL + "test_killed_child",
@@ -78,6 +82,8 @@ DIFFERENCES: tuple[Difference, ...] = (
         POOL + "test_traceback",
         "__cause__ is what the call itself raised from, not a _RemoteTraceback; remote frames are in __traceback__",
     ),
+    Difference(POOL + "test_saturation", _NO_WORKER),
+    Difference("test_shutdown.ProcessPool*ProcessPoolShutdownTest.test_processes_terminate", _NO_WORKER),
     Difference(
         POOL + "test_max_tasks_per_child",
         "max_tasks_per_child works with fork, too, instead of raising ValueError",

@@ -162,12 +162,14 @@ class MachineWorld(RuleBasedStateMachine):
             self.starting.add(worker)
 
     @precondition(lambda self: self.starting)
-    @rule(data=st.data())
-    def ready(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), fails=st.sampled_from([False] * 20 + [True]))
+    def ready(self, data: st.DataObject, fails: bool) -> None:
         worker = data.draw(st.sampled_from(sorted(self.starting)))
-        if not self.workers[worker].killed:
+        w = self.workers[worker]
+        if not w.killed:
             self.starting.discard(worker)
-            self.tell(m.Ready(worker, self.now))
+            w.exiting = fails
+            self.tell(m.InitFailed(worker, self.now) if fails else m.Ready(worker, self.now))
 
     def living(self) -> list[int]:
         return sorted(w for w, world in self.workers.items() if not world.killed and w not in self.starting)
