@@ -220,6 +220,7 @@ class _Loop:
     def initialise(self, settings: dict[str, Any], inherited: Any) -> bool:
         """Run the initializer; say whether the worker may go on."""
         try:
+            self._space.prepare()
             if settings["forked"]:
                 initializer, initargs = inherited
                 if initializer is not None:

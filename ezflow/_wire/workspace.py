@@ -140,12 +140,15 @@ class Workspace:
 
         Raises the original error; a note and its attribute `path` name the culprit (``result['a'].lock``).
         """
-        pickling = self._pickling
-        if pickling is None:
-            from .pickling import ResultPickling
-
-            pickling = self._pickling = ResultPickling(self.is_known_to_parent)
+        pickling = self._pickling or self.prepare()
         return pickling.dumps(value)
+
+    def prepare(self) -> ResultPickling:
+        """Import what pickles results, before the user's code can use up the descriptors which that takes."""
+        from .pickling import ResultPickling
+
+        pickling = self._pickling = ResultPickling(self.is_known_to_parent)
+        return pickling
 
     def is_known_to_parent(self, module: str, name: str) -> bool:
         """Say whether the parent has under this top-level name what this worker has there now."""
