@@ -181,7 +181,7 @@ def stress(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def conformance(session: nox.Session) -> None:
     """CPython's own process-pool tests on our class. Arguments go to the runner; with some, nothing is dealt."""
-    install(session, "tests")
+    install(session)
     leave_sources(session)
     part, methods = PYTHONS.index(str(session.python)), ["fork", "forkserver", "spawn"]
     mine = {methods[part % 3], *(methods[i] for i in range(3) if i % len(PYTHONS) == part), "future"}
