@@ -168,16 +168,10 @@ def test_post_mortem_stands_in_the_worker_s_frame(
 
     debugger = Debugger(nosigint=True, readrc=False)
     debugger.reset()
-    debugger.interaction(None, error if _takes_exceptions() else error.__traceback__)
+    debugger.interaction(None, error.__traceback__)
 
     assert shown[0] == "third"
     assert "raise KeyError(text)" in shown[1]
-
-
-def _takes_exceptions() -> bool:
-    import sys
-
-    return sys.version_info >= (3, 13)
 
 
 def test_frames_of_source_that_only_the_worker_has_are_shown(pool: ProcessPoolExecutor) -> None:
