@@ -241,7 +241,7 @@ def test_one_interrupt_raises_once(tmp_path: Any) -> None:
 
             ((got, answer, payload),) = raw.read()
             if answer != VALUE:
-                raise unpack_exception(payload, pickle.loads)
+                raise AssertionError("interrupted outside `try`") from unpack_exception(payload, pickle.loads)
             assert (got, pickle.loads(payload)) == (number, 1)
 
 
