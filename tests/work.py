@@ -617,9 +617,8 @@ def count_interrupts(started: str) -> int:
     n = 0
     end = time.monotonic() + 60.0
 
-    def spin_on() -> (
-        None
-    ):  # a call of its own: in 3.13 the jump back of a loop is not covered by the `try` around it
+    # A call of its own: in 3.13 the jump back of a loop is not covered by the `try` around it.
+    def spin_on() -> None:
         Path(started).touch()
         while time.monotonic() < end:
             pass
