@@ -39,7 +39,7 @@ def arrived(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         [sys.executable, "-m", "tests.raising", request.param, str(file)],
         check=True,
         timeout=60,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders))},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([*map(str, folders), *sys.path])},
     )
     answer: Answer = pickle.loads(file.read_bytes())
     return answer
