@@ -29,6 +29,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from .._interrupt import CallInterrupted
+from .._tracebacks import pack_exception
 from .._wire.messages import (
     CALL,
     DEFINE,
@@ -213,9 +214,6 @@ class _Loop:
         self._max_rss = max_rss
         self._intake = Intake(sock, claims, space.define)
         self._pid = os.getpid()
-        self._spare = os.open(
-            os.devnull, os.O_RDONLY
-        )  # given up to import what packs errors, if calls have used up all others
 
     def initialise(self, settings: dict[str, Any], inherited: Any) -> bool:
         """Run the initializer; say whether the worker may go on."""
@@ -306,12 +304,6 @@ class _Loop:
             return ERROR, self._pack_error(error)
 
     def _pack_error(self, error: BaseException) -> bytes:
-        try:
-            from .._tracebacks import pack_exception
-        except (OSError, ImportError):
-            os.close(self._spare)
-            from .._tracebacks import pack_exception
-
         return pack_exception(error, self._space.pack_value)
 
     def _leave_if_forked(self) -> None:
