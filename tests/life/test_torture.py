@@ -46,7 +46,7 @@ def test_interrupt_while_a_pool_is_made_or_ended_leaves_nothing(start_method: st
 
 @pytest.mark.slow
 def test_nothing_grows(start_method: str) -> None:
-    check("tests.stress.leaks", "--scale", "0.03", "--method", start_method)
+    check("tests.stress.leaks", "--scale", "0.02", "--method", start_method)
 
 
 def test_ctrl_c_at_a_random_moment_ends_the_program(start_method: str) -> None:
