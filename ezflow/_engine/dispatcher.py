@@ -33,7 +33,7 @@ from _thread import allocate_lock
 from collections import deque
 from enum import Enum
 from itertools import count
-from signal import SIGTERM
+from signal import SIGKILL, SIGTERM
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -55,6 +55,7 @@ from . import events as ev
 from . import exit as exits
 from .callbacks import CallbackThread
 from .launch import Launch
+from .oom import oom_kills
 from .poller import IN, OUT, Bell, Poller
 from .worker import INTERRUPT_SIGNAL
 
@@ -139,6 +140,7 @@ class Engine:
         self._broken_cause: BaseException | SealedAnswer | None = None
         self._broken_during: Literal["initializer", "start", "dispatcher"] = "start"
         self._kill_signal: int | None = None
+        self._oom_kills = 0  # as many processes as the system had killed for lack of memory before we began
         self._signalled: set[int] = set()
         self._to_start: deque[int | None] = deque()
         self._start_bell = threading.Semaphore(0)
@@ -351,6 +353,7 @@ class Engine:
 
     def _main(self) -> None:
         try:
+            self._oom_kills = oom_kills()
             self._bell.open()
             self._poller = Poller()
             self._poller.register(self._bell.fd, IN)
@@ -587,8 +590,7 @@ class Engine:
             call.sink.deliver(SealedError(errors.call_timeout(call.label, call.limit or 0.0, None)))
         elif outcome is ev.Outcome.WORKER_DIED:
             assert command.worker is not None
-            child = self._links[command.worker].child
-            call.sink.deliver(SealedError(errors.worker_died(child.pid, child.exit_code(), call.label)))
+            call.sink.deliver(SealedError(self._obituary(self._links[command.worker], call.label)))
         elif outcome is ev.Outcome.BROKEN:
             call.sink.deliver(SealedBreak(self.break_error))
         answer = self._answers.pop(call.id, None)
@@ -671,10 +673,18 @@ class Engine:
             if self._by_fd.pop(fd, None) is not None:
                 self._watch.unregister(fd)
         child.kill()  # what it had started
-        self._suspect(errors.worker_died(child.pid, child.exit_code(), None))
+        self._suspect(self._obituary(link, None))
         self._obey(self._machine.handle(ev.Died(link.worker, unclaimed, monotonic())))
         del self._links[link.worker]
+        if child.exit_code() == -SIGKILL:
+            self._oom_kills = oom_kills()
         child.close()
+
+    def _obituary(self, link: _Link, label: str | None) -> errors.WorkerDied:
+        """Say how a worker ended, and probably why."""
+        code = link.child.exit_code()
+        lacked_memory = code == -SIGKILL and oom_kills() > self._oom_kills
+        return errors.worker_died(link.child.pid, code, label, oom_killed=lacked_memory)
 
     def _suspect(self, cause: BaseException | None) -> None:
         """Remember what went wrong last, in case the pool breaks over it."""

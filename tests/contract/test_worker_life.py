@@ -15,6 +15,8 @@ import pytest
 
 from ezflow import PoolBroken, ProcessPoolExecutor
 from ezflow._cpus import usable_cpus
+from ezflow._engine import dispatcher
+from ezflow._engine.oom import oom_kills
 from tests import work
 from tests.contract.gates import LIMIT, Gate, lines, wait_gone, wait_until, warm, workers
 
@@ -316,3 +318,19 @@ def test_main_module_of_the_program_is_not_imported_in_a_worker(
     assert "concurrent.futures.process" not in modules
     assert "asyncio" not in modules
     assert "numpy" not in modules
+
+
+def test_death_by_lack_of_memory_is_named_as_such(
+    pool: ProcessPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool.submit(work.square, 2).result(LIMIT)
+
+    before = pool.submit(work.kill_self).exception(LIMIT)
+    n_killed = oom_kills()
+    monkeypatch.setattr(dispatcher, "oom_kills", lambda: n_killed + 1)  # as if the kernel had done it
+    during = pool.submit(work.kill_self).exception(LIMIT)
+    after = pool.submit(work.kill_self).exception(LIMIT)
+
+    assert [
+        "The kernel killed a process for lack of memory" in str(error) for error in (before, during, after)
+    ] == [False, True, False]
