@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 class Sink(Protocol):
     """Whoever waits for the end of a call.  All methods run on the dispatcher and never block."""
 
-    def deliver(self, sealed: Sealed) -> None:
+    def _deliver(self, sealed: Sealed) -> None:
         """Take the answer, still in bytes or already as an error."""
 
-    def drop(self) -> None:
+    def _drop(self) -> None:
         """Learn that the call was cancelled."""
 
 
@@ -28,9 +28,11 @@ class Sealed(Protocol):
     @property
     def failed(self) -> bool:
         """Whether it is known to be an error."""
+        raise NotImplementedError
 
     def open(self) -> tuple[object, BaseException | None]:
         """Give the value, or the error, by running user code where unpickling needs it."""
+        raise NotImplementedError
 
 
 class Call(Job):

@@ -33,13 +33,13 @@ class Slot:
         self.cancelled = False
         self.done = False
 
-    def deliver(self, sealed: Sealed) -> None:
+    def _deliver(self, sealed: Sealed) -> None:
         """Take the answer (dispatcher only)."""
         if not self.done:
             self.sealed = sealed
             self._finish()
 
-    def drop(self) -> None:
+    def _drop(self) -> None:
         """Learn that the call was cancelled (dispatcher only)."""
         if not self.done:
             self.cancelled = True
@@ -65,8 +65,8 @@ class Stream(Generic[T]):
         Items submitted and not yet yielded; None takes all inputs at once.
     end : float or None
         Monotonic time after which waiting raises `TimeoutError`.
-    check_process : callable
-        Raises in a process that does not own the pool, where nobody would ever answer.
+    check_waiting : callable
+        Raises where nobody would ever answer.
     """
 
     def __init__(
@@ -75,12 +75,12 @@ class Stream(Generic[T]):
         cancel: Callable[[list[Call]], None],
         buffersize: int | None,
         end: float | None,
-        check_process: Callable[[], None],
+        check_waiting: Callable[[], None],
     ) -> None:
         self._submit = submit
         self._cancel = cancel
         self._end = end
-        self._check_process = check_process
+        self._check_waiting = check_waiting
         self._slots: deque[Slot] = deque()
         self._bell = allocate_lock()
         self._bell.acquire()
@@ -136,7 +136,7 @@ class Stream(Generic[T]):
             self.close()
 
     def _wait(self, slot: Slot) -> None:
-        self._check_process()
+        self._check_waiting()
         self.awaited = slot
         try:
             while not slot.done:

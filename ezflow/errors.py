@@ -137,7 +137,7 @@ class WorkerDied(EzflowError, BrokenProcessPool):
         super().__init__(message)
         self.pid = pid
         self.exitcode = exitcode
-        self.signal = _signal_name(exitcode)
+        self.signal: str | None = _signal_name(exitcode)
         self.call = call
 
 
@@ -530,6 +530,14 @@ def wrong_process_message(owner: int, *, own_pool: bool = False) -> str:
     return (
         f"This pool belongs to the process with pid {owner} and was used in pid {os.getpid()}, which was"
         " forked from it. Make a pool of its own in the new process."
+    )
+
+
+def waits_for_itself() -> RuntimeError:
+    """Say that a finaliser waits for the pool on the pool's own thread."""
+    return RuntimeError(
+        "A finaliser waits for a call of the pool, but the garbage collector has run it on the thread of the pool that"
+        " brings the results, so it would wait for ever. Do not wait for results in __del__ or weakref callbacks."
     )
 
 

@@ -207,7 +207,7 @@ class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
         try:
             payload, needs = self._codec.pack_call(fn, args, kwargs)
         except Exception as error:
-            sink.deliver(SealedError(error))
+            sink._deliver(SealedError(error))
             return
         call = Call(engine.next_id(), payload, needs, label_of(fn), sink, limit)
         if type(sink) is Slot:
@@ -348,7 +348,7 @@ class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
                 return True
             return False
 
-        stream = Stream[Any](submit_next, engine.cancel_waiting, buffersize, end, engine.check_process)
+        stream = Stream[Any](submit_next, engine.cancel_waiting, buffersize, end, engine.check_waiting)
         return _entered(stream.results())
 
     # ------------------------------------------------------------ the end

@@ -3,7 +3,7 @@
 Who owns what
 -------------
 * The dispatcher calls `_deliver` or `_drop`, once, and never waits for anything
-  a user's thread may hold for long (see `Gate` and `_settling`).
+  a user's thread may hold for long (see `_gate`).
 * `_sealed` holds the answer as bytes.  The first thread that asks opens it, so
   user code (unpickling) never runs on the dispatcher and a value nobody asks
   for is never rebuilt.
@@ -14,7 +14,6 @@ Who owns what
 from __future__ import annotations
 
 import concurrent.futures
-from _thread import RLock as _RLock
 from _thread import allocate_lock
 from concurrent.futures._base import (
     CANCELLED,
@@ -24,9 +23,10 @@ from concurrent.futures._base import (
     PENDING,
     RUNNING,
 )
-from threading import TIMEOUT_MAX
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
+
+from ._gate import Gate, Waiters, rest
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -37,14 +37,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_UNDELIVERABLE: Final = 1.0
-"""Seconds the dispatcher waits for a future's lock before it settles without it.
-
-A KeyboardInterrupt inside `concurrent.futures.wait` can leave the lock of a
-future held for ever (it acquires them in a Python loop).  One lost lock must
-not stop the pool.  Nobody holds such a lock longer than a few assignments take.
-"""
-
 _DONE: Final = frozenset({CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED})
 
 
@@ -53,59 +45,20 @@ class Desk(Protocol):
 
     def cancel(self, call: Call, future: Future[Any]) -> bool:
         """Cancel a call as `concurrent.futures.Future.cancel` promises."""
+        raise NotImplementedError
 
     def is_running(self, call: Call) -> bool:
         """Tell whether a worker is busy with the call, as far as is known."""
+        raise NotImplementedError
 
-    def check_process(self) -> None:
-        """Raise if this process does not own the pool: nobody would ever answer."""
+    def check_waiting(self) -> None:
+        """Raise if nobody would ever answer here."""
 
     def call_back(self, fn: Callable[[Any], object], future: Future[Any]) -> None:
         """Run a user's callback where it can hold up nobody."""
 
     def prepare_callbacks(self) -> None:
         """Make sure that callbacks can run later."""
-
-
-class Gate(_RLock):  # type: ignore[misc]  # final in typeshed only
-    """A condition whose `with` is a single C call.
-
-    `threading.Condition.__enter__` is Python code: a KeyboardInterrupt between
-    its acquiring and its return leaves the lock held for ever.  Cheaper, too:
-    a future costs one object less.
-    """
-
-    __slots__ = ("_sleepers",)
-
-    _sleepers: list[Any]
-
-    def let_sleep(self, sleeper: Any) -> None:
-        """Note a locked lock that `notify_all` is to unlock; the gate must be held.
-
-        The sleeper itself waits outside: a KeyboardInterrupt in a wait that has
-        to give the gate back and take it again would leave it in either state.
-        """
-        try:
-            self._sleepers.append(sleeper)
-        except AttributeError:
-            self._sleepers = [sleeper]
-
-    def forget(self, sleeper: Any) -> None:
-        """Strike a sleeper that has given up; the gate must be held."""
-        if sleeper in self._sleepers:
-            self._sleepers.remove(sleeper)
-
-    def notify_all(self) -> None:
-        """Wake everybody who waits."""
-        sleepers = getattr(self, "_sleepers", None)
-        if sleepers:
-            self._sleepers = []
-            for sleeper in sleepers:
-                sleeper.release()
-
-    def notify(self, n: int = 1) -> None:
-        """Wake everybody: a future is done for all."""
-        self.notify_all()
 
 
 class Future(concurrent.futures.Future[T]):
@@ -143,7 +96,7 @@ class Future(concurrent.futures.Future[T]):
         # The standard initialiser makes a Condition, the costliest part of a
         # submit; everything else it sets is a class attribute here.
         self._condition = Gate()
-        self._waiters: list[Any] = []
+        self._waiters: list[Any] = Waiters()
         self._done_callbacks: list[Callable[[Any], object]] = []
 
     # ------------------------------------------------------------ the user's side
@@ -232,7 +185,13 @@ class Future(concurrent.futures.Future[T]):
         return desk.cancel(call, self)
 
     def running(self) -> bool:
-        """Tell whether a worker is busy with the call."""
+        """Tell whether a worker is busy with the call.
+
+        Returns
+        -------
+        bool
+            Whether it has started and not ended, as far as is known here.
+        """
         call, desk = self._call, self._desk
         if self._state is PENDING and call is not None and desk is not None:
             return desk.is_running(call)
@@ -308,7 +267,7 @@ class Future(concurrent.futures.Future[T]):
         state = self._state
         if state not in _DONE:
             if self._desk is not None:
-                self._desk.check_process()
+                self._desk.check_waiting()
             end = None if timeout is None else monotonic() + timeout
             while self._state not in _DONE:
                 left = None if end is None else end - monotonic()
@@ -329,10 +288,9 @@ class Future(concurrent.futures.Future[T]):
                 return
             gate.let_sleep(sleeper)
         try:
-            if seconds is None:
-                sleeper.acquire()
-            else:
-                sleeper.acquire(True, min(seconds, TIMEOUT_MAX))
+            if self._state in _DONE:  # settled without the gate, which somebody had lost
+                return
+            rest(sleeper, seconds)
         finally:
             with gate:
                 gate.forget(sleeper)
@@ -359,9 +317,10 @@ class Future(concurrent.futures.Future[T]):
         self._call = call
         self._desk = desk
 
-    def deliver(self, sealed: Sealed) -> None:
+    def _deliver(self, sealed: Sealed) -> None:
         """Take the answer (dispatcher only)."""
-        owned = self._condition.acquire(timeout=_UNDELIVERABLE)
+        gate = self._condition
+        owned = gate.acquire_or_give_up()
         try:
             if self._state in _DONE:
                 return
@@ -374,33 +333,39 @@ class Future(concurrent.futures.Future[T]):
                         waiter.add_exception(self)
                     else:
                         waiter.add_result(self)
-            self._condition.notify_all()
+            gate.notify_all()
         finally:
-            if owned:
-                self._condition.release()
+            self._leave(gate, owned)
         if self._done_callbacks:
             self._invoke_callbacks()
         self._desk = None
 
-    def drop(self) -> None:
+    def _drop(self) -> None:
         """Learn that the call was cancelled (dispatcher only)."""
-        owned = self._condition.acquire(timeout=_UNDELIVERABLE)
+        gate = self._condition
+        owned = gate.acquire_or_give_up()
         try:
             is_new = self._become_cancelled()
         finally:
-            if owned:
-                self._condition.release()
+            self._leave(gate, owned)
         if is_new:
             self._invoke_callbacks()
             self._desk = None
 
-    def drop_here(self) -> None:
+    def _drop_here(self) -> None:
         """Become cancelled at once, in the thread that cancels: no KeyboardInterrupt may leave the gate locked."""
         with self._condition:
             is_new = self._become_cancelled()
         if is_new:
             self._invoke_callbacks()
             self._desk = None
+
+    def _leave(self, gate: Gate, owned: bool) -> None:
+        """Unlock the gate, or give the future another one if the first was left locked by nobody."""
+        if owned:
+            gate.release()
+        else:
+            self._condition = Gate()
 
     def _become_cancelled(self) -> bool:
         """Take the state, tell who waits; False if it is done already.  The gate is held."""

@@ -19,6 +19,7 @@ import _signal  # type: ignore[import-not-found]  # as in `popen`
 import os
 import socket
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import process, reduction, util
 from multiprocessing.context import BaseContext
@@ -89,19 +90,30 @@ class Starter:
         self._pid = os.getpid()
         self._template: template.Template | None = None
         self._ahead: tuple[_ParentEnds, Order, util.Finalize] | None = (
-            None  # the first worker of a fork pool, see `prepare`
+            None  # first worker of a fork pool: `prepare`
         )
         self._is_closed = False
+        self._lock = threading.RLock()  # reentrant: a finaliser may submit in the middle of `prepare`
+        self._is_preparing = False
 
     def prepare(self) -> None:
         """For fork: fork the template, from which all workers descend.  Otherwise nothing.  Safe to repeat.
 
-        Memory, modules and globals of this process reach workers as they are now.
+        Memory, modules and globals of this process reach workers as they are now.  Any thread may call it; one does it
+        and the others wait.
         """
-        if self.method == "fork" and self._template is None and not self._is_closed:
-            with InterruptHeld(), SignalsBlocked(*_signal.valid_signals()):
-                self._template = template.fork_template(self._fork_args)
-                self._order_ahead(self._template)
+        if self.method != "fork" or self._template is not None:
+            return
+        with self._lock:
+            if self._is_preparing or self._template is not None or self._is_closed:
+                return
+            self._is_preparing = True
+            try:
+                with InterruptHeld(), SignalsBlocked(*_signal.valid_signals()):
+                    self._template = made = template.fork_template(self._fork_args)
+                    self._order_ahead(made)
+            finally:
+                self._is_preparing = False
 
     def _order_ahead(self, source: template.Template) -> None:
         """Have the first worker made while the caller goes on; if that is impossible, `start` will say why."""
@@ -161,7 +173,8 @@ class Starter:
 
     def close(self) -> None:
         """End the template of a fork pool; living workers go on, their exit codes become unknown.  Idempotent."""
-        self._is_closed = True
+        with self._lock:
+            self._is_closed = True
         ours, self._template = self._template, None
         if os.getpid() != self._pid:
             return

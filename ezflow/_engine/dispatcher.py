@@ -276,10 +276,12 @@ class Engine:
 
     # -- desk of the futures
 
-    def check_process(self) -> None:
-        """Raise if this is not the process of the pool."""
+    def check_waiting(self) -> None:
+        """Raise if nobody would ever answer: in another process, and on a thread that has to bring the answer."""
         if os.getpid() != self._pid:
             raise errors.wrong_process(self._pid)
+        if self._is_own_thread():  # a finaliser that the garbage collector has run here
+            raise errors.waits_for_itself()
 
     def is_running(self, call: Call) -> bool:
         """Tell whether the call is the oldest unanswered one of a worker."""
@@ -294,10 +296,10 @@ class Engine:
     def cancel(self, call: Call, future: Future[Any]) -> bool:
         """Cancel the call of a future."""
         if os.getpid() != self._pid:
-            future.drop_here()
+            future._drop_here()
             return True
         if self._cancel_running:
-            future.drop_here()
+            future._drop_here()
             if future.cancelled():
                 self._tell(_Word.CANCEL, call, True, None)
                 return True
@@ -585,14 +587,14 @@ class Engine:
         """End a call that has no answer of its own."""
         call, outcome = command.job, command.outcome
         if outcome is ev.Outcome.CANCELLED:
-            call.sink.drop()
+            call.sink._drop()
         elif outcome is ev.Outcome.TIMED_OUT:
-            call.sink.deliver(SealedError(errors.call_timeout(call.label, call.limit or 0.0, None)))
+            call.sink._deliver(SealedError(errors.call_timeout(call.label, call.limit or 0.0, None)))
         elif outcome is ev.Outcome.WORKER_DIED:
             assert command.worker is not None
-            call.sink.deliver(SealedError(self._obituary(self._links[command.worker], call.label)))
+            call.sink._deliver(SealedError(self._obituary(self._links[command.worker], call.label)))
         elif outcome is ev.Outcome.BROKEN:
-            call.sink.deliver(SealedBreak(self.break_error))
+            call.sink._deliver(SealedBreak(self.break_error))
         answer = self._answers.pop(call.id, None)
         if answer is not None:
             answer.release()
@@ -650,7 +652,7 @@ class Engine:
                 if call.interrupted is True:
                     sealed.make_timeout(call.limit)
                 call.payload = b""
-                call.sink.deliver(sealed)
+                call.sink._deliver(sealed)
         return link.worker in self._links
 
     def _lost_socket(self, link: _Link) -> None:
@@ -715,7 +717,7 @@ class Engine:
         self._empty_inbox()
         for link in list(self._links.values()):
             for call in list(self._machine.flight(link.worker).values()):
-                call.sink.deliver(SealedBreak(self.break_error))
+                call.sink._deliver(SealedBreak(self.break_error))
             link.child.close()
         self._links.clear()
         self._stop_starter()
@@ -733,9 +735,9 @@ class Engine:
             item = self.inbox.popleft()
             if type(item) is not tuple:
                 if self._machine.broken:
-                    item.sink.deliver(SealedBreak(self.break_error))
+                    item.sink._deliver(SealedBreak(self.break_error))
                 else:
-                    item.sink.drop()
+                    item.sink._drop()
             elif item[0] is _Word.MADE:
                 item[2].kill()
                 item[2].close()

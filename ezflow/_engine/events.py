@@ -8,10 +8,11 @@ costs a user who imports the pool more than the rest of the engine.
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import TypeAlias
 
 
 class Place(Enum):
@@ -264,10 +265,11 @@ class BreakAsked(Record):
     __slots__: tuple[str, ...] = ()
 
 
-Event: TypeAlias = (
-    "Submitted[J] | StartFailed | Ready | InitFailed | Returned | Revoked | Collected | Blocked"
-    " | Flushed | CancelAsked[J] | DropAsked[J] | Ticked | Died | CloseAsked | KillAsked | BreakAsked"
-)
+if TYPE_CHECKING:
+    Event: TypeAlias = (
+        Submitted[J] | StartFailed | Ready | InitFailed | Returned | Revoked | Collected | Blocked | Flushed
+        | CancelAsked[J] | DropAsked[J] | Ticked | Died | CloseAsked | KillAsked | BreakAsked
+    )  # fmt: skip
 
 # ---------------------------------------------------------------- commands
 
@@ -359,4 +361,7 @@ class Finish(Record):
     __slots__: tuple[str, ...] = ()
 
 
-Command: TypeAlias = "Start | Send[J] | Revoke | Collect | Interrupt | Kill | Retire | Settle[J] | Finish"
+if TYPE_CHECKING:
+    Command: TypeAlias = (
+        Start | Send[J] | Revoke | Collect | Interrupt | Kill | Retire | Settle[J] | Finish
+    )  # fmt: skip

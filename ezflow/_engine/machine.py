@@ -70,10 +70,8 @@ from .events import (
     CloseAsked,
     Collect,
     Collected,
-    Command,
     Died,
     DropAsked,
-    Event,
     Finish,
     Flushed,
     InitFailed,
@@ -99,6 +97,8 @@ from .events import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from .events import Command, Event
 
 MAX_AHEAD: Final = 64
 """Calls a worker may hold, the running one included.

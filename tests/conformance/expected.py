@@ -58,9 +58,7 @@ def _since_314(version: tuple[int, int], borrowed: bool) -> bool:
 # CPython makes this class once per start method, with the method in its name.
 POOL = "test_process_pool.ProcessPool*ProcessPoolExecutorTest."
 
-_NO_WORKER = (
-    "the test's calls cannot be pickled (they take a semaphore): they fail at once, and no worker is started for them"
-)
+_NO_WORKER = "the test's calls cannot be pickled (they take a semaphore): they fail at once, and no worker is started for them"
 
 DIFFERENCES: tuple[Difference, ...] = (
     Difference(
