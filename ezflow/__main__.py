@@ -58,6 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     """Choose between the two jobs; their modules are imported only when needed."""
     if args.path == "doctor":
+        if args.workers is not None or args.no_serial or args.start_method is not None:
+            print("python -m ezflow: doctor takes no options", file=sys.stderr)
+            return 2
         from ._doctor import print_report
 
         return print_report()

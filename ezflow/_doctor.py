@@ -56,7 +56,7 @@ def _versions() -> Iterator[Fact]:
     yield "ezflow", lambda: f"{__version__} in {os.path.dirname(__file__)}"
     yield "Python", lambda: f"{sys.version.split()[0]} ({platform.python_implementation()}) {sys.executable}"
     yield "free threading", lambda: not getattr(sys, "_is_gil_enabled", lambda: True)()
-    for name in ("cloudpickle", "tblib", "typing-extensions", "numpy"):
+    for name in ("cloudpickle", "typing-extensions", "numpy"):
         yield name, lambda name=name: _version_of(name)  # type: ignore[misc]
     yield "system", lambda: f"{platform.system()} {platform.release()} {platform.machine()}"
     yield "C library", lambda: " ".join(platform.libc_ver()).strip() or "not known"

@@ -53,12 +53,10 @@ def _at_exit() -> None:
     engines = list(_engines)
     for engine in engines:
         engine.disown()
-    last = getattr(sys, "last_exc", None)
-    last_type = type(last) if last is not None else getattr(sys, "last_type", None)
-    interrupted = isinstance(last_type, type) and issubclass(last_type, KeyboardInterrupt)
+    ends_by_interrupt = _ends_by_interrupt()
     try:
         for engine in engines:
-            if interrupted:
+            if ends_by_interrupt:
                 engine.kill(signal.SIGKILL)
             else:
                 engine.close(cancel=False)
@@ -68,6 +66,15 @@ def _at_exit() -> None:
         for engine in engines:
             engine.kill(signal.SIGKILL)
         raise
+
+
+def _ends_by_interrupt() -> bool:
+    """Tell whether the program ends because of Ctrl-C; a prompt goes on after one and remembers it until the end."""
+    if sys.flags.interactive or hasattr(sys, "ps1"):
+        return False
+    last = getattr(sys, "last_exc", None)
+    last_type = type(last) if last is not None else getattr(sys, "last_type", None)
+    return isinstance(last_type, type) and issubclass(last_type, KeyboardInterrupt)
 
 
 def _in_forked_child() -> None:

@@ -164,6 +164,7 @@ def test_ctrl_c_at_a_prompt_leaves_the_pool_usable(start_method: str, tmp_path: 
         line + "\n" for line in HEAD.splitlines() if line.startswith(("import", "from", "folder", "context"))
     )
     setup += "def hang():\n    print('now', flush=True)\n    time.sleep(600)\n\n"
+    setup += "def save():\n    time.sleep(0.5)\n    open(os.path.join(folder, 'saved'), 'w').close()\n\n"
     setup += "pool = ProcessPoolExecutor(2, context)\n"
     with Program([sys.executable, "-q", "-i"], folder=tmp_path, env=env, terminal=True) as program:
         program.type(setup)
@@ -183,8 +184,9 @@ def test_ctrl_c_at_a_prompt_leaves_the_pool_usable(start_method: str, tmp_path: 
         assert program.expect("= ") == "27 64 True"
         program.type(pids)
         assert set(program.expect("pids ").split()) >= before
-        program.type("future.cancel()\nexit()\n")
+        program.type("future.cancel()\nlast = pool.submit(save)\nexit()\n")
         outcome = program.finish()
 
     assert (outcome.code, outcome.left) == (0, []), outcome
+    assert (tmp_path / "saved").exists(), outcome  # an interrupt long ago is no reason to lose a call
     assert outcome.stdout.count("Traceback") == 1, outcome

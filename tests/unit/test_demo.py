@@ -150,6 +150,9 @@ def test_wrong_use_ends_with_2_and_a_sentence(tmp_path: Path, capsys: pytest.Cap
     assert main([str(tmp_path)]) == 2
     assert "holds no .py file" in capsys.readouterr().err
 
+    assert main(["doctor", "--workers", "2"]) == 2
+    assert "doctor takes no options" in capsys.readouterr().err
+
     assert main(["--workers", "0", str(tmp_path)]) == 2
     assert "needs at least 1" in capsys.readouterr().err
 
