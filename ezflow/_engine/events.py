@@ -20,7 +20,45 @@ class Place(Enum):
 
     NEW = "new"
     WAITING = "waiting"
+    DELAYED = "delayed"  # it failed and is to run once more, but not yet
     SETTLED = "settled"
+
+
+class Retry:
+    """When a job that failed runs once more.
+
+    Parameters
+    ----------
+    n : int
+        Runs after the first, at most.
+    delay : float
+        Seconds before the second run.
+    backoff : float
+        What the delay is multiplied with for each run after that.
+    died, timed_out : bool
+        Whether the death of its worker and the end of its limit count; errors that the call raised are the
+        worker's to judge.
+    """
+
+    __slots__ = ("backoff", "delay", "died", "n", "timed_out")
+
+    def __init__(
+        self, n: int, delay: float = 0.0, backoff: float = 1.0, *, died: bool = False, timed_out: bool = True
+    ) -> None:
+        self.n = n
+        self.delay = delay
+        self.backoff = backoff
+        self.died = died
+        self.timed_out = timed_out
+
+    def pause(self, attempt: int) -> float:
+        """Give the seconds between this run, counted from 1, and the next."""
+        if not self.delay:
+            return 0.0
+        try:
+            return self.delay * self.backoff ** (attempt - 1)
+        except OverflowError:
+            return float("inf")
 
 
 class Job:
@@ -34,6 +72,16 @@ class Job:
         Size of its payload.
     limit : float or None
         Seconds the call may run.
+    deadline : float or None
+        Time at which it is to be over, waiting and repeating included.
+    priority : int
+        Higher runs sooner.
+    retry : Retry or None
+        Whether and when it runs once more if it fails.
+    attempt : int
+        Owned by the machine: which run of it this is, from 1.
+    expired : bool
+        Owned by the machine: its deadline has passed.
     place : Place or int
         Owned by the machine: `Place`, or the number of the worker that has it.
     stop : StopReason or None
@@ -42,12 +90,37 @@ class Job:
         Owned by the machine: workers that were lost when it was next.
     """
 
-    __slots__ = ("id", "limit", "losses", "nbytes", "place", "stop")
+    __slots__ = (
+        "attempt",
+        "deadline",
+        "expired",
+        "id",
+        "limit",
+        "losses",
+        "nbytes",
+        "place",
+        "priority",
+        "retry",
+        "stop",
+    )
 
-    def __init__(self, number: int, nbytes: int = 0, limit: float | None = None) -> None:
+    def __init__(
+        self,
+        number: int,
+        nbytes: int = 0,
+        limit: float | None = None,
+        deadline: float | None = None,
+        priority: int = 0,
+        retry: Retry | None = None,
+    ) -> None:
         self.id = number
         self.nbytes = nbytes
         self.limit = limit
+        self.deadline = deadline
+        self.priority = priority
+        self.retry = retry
+        self.attempt = 1
+        self.expired = False
         self.place: Place | int = Place.NEW
         self.stop: StopReason | None = None
         self.losses = 0
@@ -144,14 +217,22 @@ class Returned(Record):
     """Answers to these calls were read from a worker, in one go.
 
     `seconds` is what they took there, all together; `heavy` says that the
-    worker holds more memory than it may.
+    worker holds more memory than it may; `again` are those that raised an
+    error over which they are to be repeated.
     """
 
-    __slots__ = ("calls", "heavy", "now", "seconds", "worker")
+    __slots__ = ("again", "calls", "heavy", "now", "seconds", "worker")
 
     def __init__(
-        self, worker: int, calls: Sequence[int], now: float, seconds: float = 0.0, heavy: bool = False
+        self,
+        worker: int,
+        calls: Sequence[int],
+        now: float,
+        seconds: float = 0.0,
+        heavy: bool = False,
+        again: Sequence[int] = (),
     ) -> None:
+        self.again = again
         self.worker = worker
         self.calls = calls
         self.now = now

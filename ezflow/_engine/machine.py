@@ -59,8 +59,9 @@ world as it was; the answers are facts, the commands are wishes.
 
 from __future__ import annotations
 
-from collections import deque
 from enum import Enum
+from heapq import heappop, heappush
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Generic
 
 from .events import (
@@ -94,6 +95,8 @@ from .events import (
     Submitted,
     Ticked,
 )
+
+from .waiting import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -233,7 +236,7 @@ class Machine(Generic[J]):
         self.grace = grace
         self.exit_grace = exit_grace
         self.max_ahead = max_ahead
-        self.waiting: deque[J] = deque()
+        self.waiting: Waiting[J] = Waiting()
         self.workers: dict[int, _Worker[J]] = {}
         self.n_waiting = 0  # jobs in `waiting` that are not settled: a cancelled one stays until it is met
         self.n_live = 0  # jobs accepted and not settled
@@ -250,17 +253,19 @@ class Machine(Generic[J]):
         self._next_id = 0
         self._early_deaths = 0
         self._no_start_before: float | None = None
+        self._delayed: list[tuple[float, int, J]] = []  # heap: when it is to run again, number, job
+        self._doomed: list[tuple[float, int, J]] = []  # heap: when its time is up, number, job
+        self._now = 0.0  # of the event that is being handled
         self._out: list[Command[J]] = []
 
     # ------------------------------------------------------------ questions
 
     def handle(self, event: Event[J]) -> list[Command[J]]:
         """Take one event, give the commands it leads to, to be carried out in order."""
+        self._now = getattr(event, "now", self._now)
         _ROWS[type(event)](self, event)
-        out, self._out = (
-            self._out,
-            [],
-        )  # kept no longer than needed: commands hold jobs, jobs hold users' objects
+        out = self._out
+        self._out = []  # kept no longer than needed: commands hold jobs, jobs hold users' objects
         return out
 
     def next_deadline(self) -> float | None:
@@ -270,6 +275,10 @@ class Machine(Generic[J]):
             times.append(min([w.since for w in self._ahead.values()]) + HOSTAGE_SECONDS)
         if self._no_start_before is not None:
             times.append(self._no_start_before)
+        if self._delayed:
+            times.append(self._delayed[0][0])
+        if self._doomed:
+            times.append(self._doomed[0][0])
         return min(times) if times else None
 
     def flight(self, worker: int) -> Mapping[int, J]:
@@ -298,6 +307,8 @@ class Machine(Generic[J]):
             return
         for job in jobs:
             job.place = Place.WAITING
+            if job.deadline is not None:
+                heappush(self._doomed, (job.deadline, job.id, job))
         self.waiting.extend(jobs)
         self.n_waiting += len(jobs)
         self._spread(event.now)
@@ -345,15 +356,18 @@ class Machine(Generic[J]):
         jobs: list[J] = []
         n_bytes = 0
         place = w.id
+        queue = waiting.front()
         while room > 0 and self.n_waiting > len(jobs):
-            job = waiting[0]
+            if not queue:
+                queue = waiting.front()
+            job = queue[0]
             if job.place is not Place.WAITING:  # cancelled while it waited
-                waiting.popleft()
+                queue.popleft()
                 continue
             n_bytes += job.nbytes
             if n_bytes > MAX_AHEAD_BYTES and (jobs or flight):
                 break
-            waiting.popleft()
+            queue.popleft()
             job.place = place
             jobs.append(job)
             room -= 1
@@ -408,13 +422,31 @@ class Machine(Generic[J]):
         w = self.workers[event.worker]
         flight = w.flight
         n = 0
+        repeated = False
         for call in event.calls:
             job = flight.pop(call, None)
-            if job is not None:
-                n += 1
-                job.place = Place.SETTLED
+            if job is None:
+                continue
+            if job.retry is not None and self._repeat_answered(w, job, call in event.again):
+                repeated = True
+                continue
+            n += 1
+            job.place = Place.SETTLED
         self.n_live -= n
         self.n_done += n
+        self._go_on_after_answers(w, event)
+        if repeated:
+            self._spread(event.now)
+
+    def _repeat_answered(self, w: _Worker[J], job: J, again: bool) -> bool:
+        """Run a job once more that was answered, if it is to be; say whether."""
+        was_interrupted = w.state is State.STOPPING and w.deadline is not None and w.target is job
+        if was_interrupted:
+            return job.stop is StopReason.LIMIT and self._repeat(job, timed_out=True)
+        return again and self._repeat(job)
+
+    def _go_on_after_answers(self, w: _Worker[J], event: Returned) -> None:
+        flight = w.flight
         w.since = event.now
         w.late = False
         w.window = min(self.max_ahead, 1 + int(AHEAD_SECONDS * len(event.calls) / (event.seconds + 1e-6)))
@@ -539,15 +571,18 @@ class Machine(Generic[J]):
             if self.cancelling or job.stop is StopReason.DROP:
                 self._settle(job, Outcome.CANCELLED)
             elif job.stop is StopReason.CANCEL:
-                job.place = Place.SETTLED
-                self.n_live -= 1
+                if job.expired:
+                    self._settle(job, Outcome.TIMED_OUT)
+                else:
+                    job.place = Place.SETTLED
+                    self.n_live -= 1
             else:
                 job.place = Place.WAITING
                 job.stop = None
                 back.append(job)
         if len(w.flight) <= 1:
             self._ahead.pop(w.id, None)
-        self.waiting.extendleft(reversed(back))
+        self.waiting.put_back(back)
         self.n_waiting += len(back)
 
     # ------------------------------------------------------------ cancel and limits
@@ -558,7 +593,7 @@ class Machine(Generic[J]):
             if not event.stop:
                 self._out.append(Settle(job, Outcome.NOT_CANCELLED))
             return
-        if job.place is Place.WAITING:
+        if job.place is Place.WAITING or job.place is Place.DELAYED:
             self._settle(job, Outcome.CANCELLED)
             self._check_finished_calls(event.now)
             return
@@ -606,7 +641,7 @@ class Machine(Generic[J]):
         places: set[int] = set()
         for job in event.jobs:
             place = job.place
-            if place is Place.WAITING:
+            if place is Place.WAITING or place is Place.DELAYED:
                 self._settle(job, Outcome.CANCELLED)
             elif isinstance(place, int):
                 if job.stop is None:
@@ -704,7 +739,59 @@ class Machine(Generic[J]):
         if self._no_start_before is not None and now >= self._no_start_before:
             self._no_start_before = None
             self._spread(now)
+        if self._delayed and self._delayed[0][0] <= now:
+            self._end_delays(now)
+        if self._doomed and self._doomed[0][0] <= now:
+            self._expire(now)
         self._check_finished()
+
+    # ------------------------------------------------------------ repeating, and limits of the whole
+
+    def _repeat(self, job: J, *, timed_out: bool = False, died: bool = False) -> bool:
+        """Have a job run once more if it may; say whether.  It is with no worker any more."""
+        retry = job.retry
+        if retry is None or job.attempt > retry.n or job.expired or self.cancelling or self.broken:
+            return False
+        if job.stop is StopReason.CANCEL or job.stop is StopReason.DROP:
+            return False
+        if (timed_out and not retry.timed_out) or (died and not retry.died):
+            return False
+        when = self._now + retry.pause(job.attempt)
+        if job.deadline is not None and when >= job.deadline:
+            return False
+        job.attempt += 1
+        job.losses = 0
+        job.stop = None
+        if job.place is Place.WAITING:  # taken back already; it waits on
+            return True
+        if when <= self._now:
+            job.place = Place.WAITING
+            self.waiting.extend([job])
+            self.n_waiting += 1
+        else:
+            job.place = Place.DELAYED
+            heappush(self._delayed, (when, job.id, job))
+        return True
+
+    def _end_delays(self, now: float) -> None:
+        while self._delayed and self._delayed[0][0] <= now:
+            job = heappop(self._delayed)[2]
+            if job.place is Place.DELAYED:
+                job.place = Place.WAITING
+                self.waiting.extend([job])
+                self.n_waiting += 1
+        self._spread(now)
+
+    def _expire(self, now: float) -> None:
+        """End the jobs whose time is up; of those that are with workers one at a time, as each has to be asked back."""
+        while self._doomed and self._doomed[0][0] <= now:
+            job = heappop(self._doomed)[2]
+            if job.place is Place.SETTLED:
+                continue
+            job.expired = True
+            self._cancel_asked(CancelAsked(job, True, now))
+            if isinstance(job.place, int):
+                return
 
     # ------------------------------------------------------------ workers go
 
@@ -781,6 +868,13 @@ class Machine(Generic[J]):
     # ------------------------------------------------------------ the end
 
     def _settle(self, job: J, outcome: Outcome, worker: int | None = None) -> None:
+        if job.retry is not None and (
+            (outcome is Outcome.TIMED_OUT and self._repeat(job, timed_out=True))
+            or (outcome is Outcome.WORKER_DIED and self._repeat(job, died=True))
+        ):
+            return
+        if job.expired and outcome is Outcome.CANCELLED:
+            outcome = Outcome.TIMED_OUT
         was_waiting = job.place is Place.WAITING
         job.place = Place.SETTLED
         if was_waiting:
@@ -792,9 +886,7 @@ class Machine(Generic[J]):
 
     def _forget_settled(self) -> None:
         """Drop settled jobs from the queue, where they would keep alive whatever their callers hold."""
-        left = [job for job in self.waiting if job.place is Place.WAITING]
-        self.waiting.clear()
-        self.waiting.extend(left)
+        self.waiting.replace(job for job in self.waiting if job.place is Place.WAITING)
 
     def _close_asked(self, event: CloseAsked) -> None:
         self.closing = True
@@ -813,6 +905,10 @@ class Machine(Generic[J]):
         left = [job for job in self.waiting if job.place is Place.WAITING]
         for job in left[keep:]:
             self._settle(job, outcome)
+        delayed, self._delayed = self._delayed, []
+        for _, _, job in sorted(delayed, key=itemgetter(0, 1)):
+            if job.place is Place.DELAYED:
+                self._settle(job, outcome)
 
     def _take_all_back(self) -> None:
         for w in list(self.workers.values()):

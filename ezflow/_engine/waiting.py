@@ -1,0 +1,83 @@
+"""The queue of jobs that no worker has: higher priority first, then the older one."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Generic
+
+from .events import J
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+class Waiting(Generic[J]):
+    """A deque for each priority; with only the usual one in use it costs no more than that deque.
+
+    Settled jobs stay in it until they are met; whoever takes from `front` skips them.
+    """
+
+    def __init__(self) -> None:
+        self._usual: deque[J] = deque()  # priority 0
+        self._others: dict[int, deque[J]] = {}
+        self._order: list[int] = []  # the priorities in `_others` and 0, highest first
+
+    def __len__(self) -> int:
+        return len(self._usual) + sum(map(len, self._others.values()))
+
+    def __iter__(self) -> Iterator[J]:
+        for queue in self._queues():
+            yield from queue
+
+    def _queues(self) -> list[deque[J]]:
+        if not self._others:
+            return [self._usual]
+        return [self._others[p] if p else self._usual for p in self._order]
+
+    def _queue(self, priority: int) -> deque[J]:
+        if not priority:
+            return self._usual
+        found = self._others.get(priority)
+        if found is None:
+            found = self._others[priority] = deque()
+            self._order = sorted({0, *self._others}, reverse=True)
+        return found
+
+    def front(self) -> deque[J]:
+        """Give the queue from which to take next; it is empty only if all are."""
+        if not self._others:
+            return self._usual
+        for priority in list(self._order):
+            queue = self._queue(priority)
+            if queue:
+                return queue
+            if priority:
+                del self._others[priority]
+                self._order.remove(priority)
+        return self._usual
+
+    def extend(self, jobs: Iterable[J]) -> None:
+        """Add jobs behind all of their priority."""
+        usual = self._usual
+        for job in jobs:
+            if job.priority:
+                self._queue(job.priority).append(job)
+            else:
+                usual.append(job)
+
+    def put_back(self, jobs: list[J]) -> None:
+        """Add jobs in front of all of their priority, in their order."""
+        for job in reversed(jobs):
+            self._queue(job.priority).appendleft(job)
+
+    def replace(self, jobs: Iterable[J]) -> None:
+        """Hold these jobs and no others; they come in order."""
+        jobs = list(jobs)
+        self.clear()
+        self.extend(jobs)
+
+    def clear(self) -> None:
+        """Hold nothing."""
+        self._usual.clear()
+        self._others.clear()
+        self._order.clear()
