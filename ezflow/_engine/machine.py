@@ -257,10 +257,8 @@ class Machine(Generic[J]):
     def handle(self, event: Event[J]) -> list[Command[J]]:
         """Take one event, give the commands it leads to, to be carried out in order."""
         _ROWS[type(event)](self, event)
-        out, self._out = (
-            self._out,
-            [],
-        )  # kept no longer than needed: commands hold jobs, jobs hold users' objects
+        out = self._out
+        self._out = []  # kept no longer than needed: commands hold jobs, jobs hold users' objects
         return out
 
     def next_deadline(self) -> float | None:
@@ -284,8 +282,15 @@ class Machine(Generic[J]):
         return self._no_start_before is None and self._n_working() < self.max_workers
 
     def _n_working(self) -> int:
-        """Count the processes that work or will."""
-        return sum(1 for w in self.workers.values() if w.state not in _LEAVING)
+        """Count the processes that work or will.
+
+        A worker that is being stopped is among them until it is interrupted: its call may have ended by itself.
+        """
+        return sum(
+            1
+            for w in self.workers.values()
+            if w.state not in _LEAVING or (w.state is State.STOPPING and w.deadline is None)
+        )
 
     # ------------------------------------------------------------ jobs arrive
 
