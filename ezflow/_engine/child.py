@@ -27,7 +27,7 @@ from signal import SIGKILL, SIGTERM
 
 from . import descriptors, template
 from .descriptors import Descriptor
-from .popen import EXIT_CODE_SECONDS, InterruptHeld, Order, Popen, SignalsBlocked
+from .popen import EXIT_CODE_SECONDS, HandlersHeld, Order, Popen, SignalsBlocked
 from .process import ForkProcess, ForkServerProcess, SpawnProcess, WorkerEnds, WorkerProcess, known_tracker
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
@@ -109,7 +109,7 @@ class Starter:
                 return
             self._is_preparing = True
             try:
-                with InterruptHeld(), SignalsBlocked(*_signal.valid_signals()):
+                with HandlersHeld(), SignalsBlocked(*_signal.valid_signals()):
                     self._template = made = template.fork_template(self._fork_args)
                     self._order_ahead(made)
             finally:

@@ -34,7 +34,7 @@ from collections import deque
 from enum import Enum
 from itertools import count
 from signal import SIGKILL, SIGTERM
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from .. import errors
@@ -182,8 +182,13 @@ class Engine:
             dispatcher.start()
         except BaseException:
             self._dispatcher = None
-            self._stop_starter()
             self._starter_thread = None
+            self._to_start.append(None)
+            self._start_bell.release()
+            while (
+                starter.is_alive()
+            ):  # not `join`: before 3.13 a dummy for this thread would stay in `threading`
+                sleep(0.001)
             raise
         self.ready = True
 
@@ -228,6 +233,7 @@ class Engine:
             self.start()  # an interrupt may have torn it; what was accepted is to end all the same
         except errors.PoolBroken:
             self._empty_inbox()
+            self._starter.close()  # under fork, a process or two wait for work already
             return True
         for thread in (self._dispatcher, self._starter_thread, self.callbacks.thread):
             if thread is not None and thread.ident is not None and thread is not threading.current_thread():

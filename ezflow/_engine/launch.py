@@ -54,6 +54,7 @@ class Launch:
                         raise self._error
             finally:
                 self._is_entered = False
+                self._error = None  # its traceback holds our callers, among them whoever owns this
 
     def _launch(self, work: Callable[[], None]) -> None:
         if not self._claim.acquire(blocking=False):

@@ -293,8 +293,15 @@ class Machine(Generic[J]):
         return self._no_start_before is None and self._n_working() < self.max_workers
 
     def _n_working(self) -> int:
-        """Count the processes that work or will."""
-        return sum(1 for w in self.workers.values() if w.state not in _LEAVING)
+        """Count the processes that work or will.
+
+        A worker that is being stopped is among them until it is interrupted: its call may have ended by itself.
+        """
+        return sum(
+            1
+            for w in self.workers.values()
+            if w.state not in _LEAVING or (w.state is State.STOPPING and w.deadline is None)
+        )
 
     # ------------------------------------------------------------ jobs arrive
 

@@ -30,7 +30,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
-    from typing import Any
+    from typing import Any, Final
 
     from .template import Template
 
@@ -315,33 +315,55 @@ class SignalsBlocked:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, self._before)
 
 
-class InterruptHeld:
-    """Holds back a Ctrl-C that comes meanwhile, and lets Python's handler run at the end: in the main thread.
+class HandlersHeld:
+    """Holds back the handlers of signals that come meanwhile, and runs them at the end: in the main thread.
 
-    A KeyboardInterrupt strikes only there, between any two instructions.  In an at-fork hook it would be printed and
-    swallowed, and the lock that the hook was to give back would stay locked; elsewhere a descriptor or a process would
-    be lost.  (Blocking the signal is not enough: another thread then takes it, and the handler runs in the main thread.)
+    What they raise strikes only there, KeyboardInterrupt or a program's own timeout, between any two instructions.  In
+    an at-fork hook it would be printed and swallowed, and the lock that the hook was to give back would stay locked;
+    elsewhere a descriptor or a process would be lost.  (Blocking the signals is not enough: another thread then takes
+    them, and the handlers run in the main thread.)
     """
 
     def __enter__(self) -> None:
-        self._noted: tuple[int, FrameType | None] | None = None
-        self._before: Callable[[int, FrameType | None], Any] | None = None
-        if threading.get_ident() == threading.main_thread().ident:
-            before = signal.getsignal(signal.SIGINT)
-            if callable(before):  # not: ignored, default, or set by C code
-                self._before = before
-                signal.signal(signal.SIGINT, self._note)
+        self._noted: list[tuple[Callable[..., Any], int, FrameType | None]] = []
+        self._before: dict[int, Callable[..., Any]] = {}
+        if threading.get_ident() != threading.main_thread().ident:
+            return
+        try:
+            for signum in _NUMBERS:
+                handler = _signal.getsignal(signum)
+                if callable(handler):  # not: ignored, default, or set by C code
+                    self._before[signum] = handler
+                    _signal.signal(signum, self._note)
+        except BaseException:  # raised by a handler that was not held yet
+            self._restore()
+            raise
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
-        self._noted = (signum, frame)
+        self._noted.append((self._before[signum], signum, frame))
+
+    def _restore(self) -> None:
+        for signum, handler in self._before.items():
+            if _signal.getsignal(signum) == self._note:  # not: an at-fork hook has set another one
+                _signal.signal(signum, handler)
 
     def __exit__(self, *_: object) -> None:
-        if self._before is None:
-            return
-        if signal.getsignal(signal.SIGINT) == self._note:  # not: an at-fork hook has set another one
-            signal.signal(signal.SIGINT, self._before)
-        if self._noted is not None:
-            self._before(*self._noted)
+        try:
+            self._restore()
+        finally:
+            self._replay()
+
+    def _replay(self) -> None:
+        """Run the handlers of what came, all of them, though one may raise."""
+        if self._noted:
+            handler, signum, frame = self._noted.pop(0)
+            try:
+                handler(signum, frame)
+            finally:
+                self._replay()
+
+
+_NUMBERS: Final = tuple(sorted(_signal.valid_signals()))
 
 
 # --- forked by a template ----------------------------------------------------------------------------------------

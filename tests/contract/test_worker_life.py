@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import collections
+import gc
 import math
 import os
 import sys
+import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -334,3 +337,25 @@ def test_death_by_lack_of_memory_is_named_as_such(
     assert [
         "The kernel killed a process for lack of memory" in str(error) for error in (before, during, after)
     ] == [False, True, False]
+
+
+def test_pool_that_gets_no_thread_leaves_nothing(context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.endswith("-dispatcher"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    before = psutil.Process().children()
+    pool = ProcessPoolExecutor(2, context)
+
+    with pool, pytest.raises(PoolBroken, match="can't start new thread"):
+        pool.submit(work.square, 3)
+
+    assert psutil.Process().children() == before
+    lost = weakref.ref(pool)
+    del pool
+    gc.collect()
+    assert lost() is None
