@@ -10,6 +10,11 @@ __version__ = "0.1.0.dev0"
 
 TYPE_CHECKING = False  # typing costs 5 to 20 ms to import
 if TYPE_CHECKING:
+    from ._task import task as task
+    from ._engine.current import current_call as current_call
+    from ._task import Task as Task
+    from .result import Result as Result
+    from ._engine.current import CurrentCall as CurrentCall
     from .errors import CallInterrupted as CallInterrupted
     from .errors import CallTimeout as CallTimeout
     from .errors import EzflowError as EzflowError
@@ -23,6 +28,11 @@ if TYPE_CHECKING:
     from .future import Future as Future
 
 _HOME = {
+    "task": "_task",
+    "current_call": "_engine.current",
+    "Task": "_task",
+    "Result": "result",
+    "CurrentCall": "_engine.current",
     "CallInterrupted": "errors",
     "CallTimeout": "errors",
     "EzflowError": "errors",
@@ -37,6 +47,11 @@ _HOME = {
 }
 
 __all__ = [  # written out, because type checkers read it
+    "task",
+    "current_call",
+    "Task",
+    "Result",
+    "CurrentCall",
     "CallInterrupted",
     "CallTimeout",
     "EzflowError",

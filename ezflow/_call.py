@@ -9,6 +9,7 @@ from ._engine.events import Job
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from ._engine.events import Retry
     from ._wire.codec import Definition
 
 
@@ -21,9 +22,19 @@ class Sink(Protocol):
     def _drop(self) -> None:
         """Learn that the call was cancelled."""
 
+    def _hear(self, sealed: Sealed) -> None:
+        """Take word of the call's progress."""
+
 
 class Sealed(Protocol):
     """An answer that has not been opened: opening may run user code, so the receiver does it."""
+
+    pid: int | None
+    """The worker that answered or died."""
+    micros: int | None
+    """Microseconds that the call took there."""
+    attempts: int
+    """How often it was run; 0 if never."""
 
     @property
     def failed(self) -> bool:
@@ -38,7 +49,7 @@ class Sealed(Protocol):
 class Call(Job):
     """A call from `submit` or `map` until it is settled."""
 
-    __slots__ = ("interrupted", "label", "needs", "payload", "sink")
+    __slots__ = ("index", "interrupted", "label", "needs", "payload", "sink", "within")
 
     def __init__(
         self,
@@ -48,8 +59,13 @@ class Call(Job):
         label: str,
         sink: Sink,
         limit: float | None = None,
+        deadline: float | None = None,
+        priority: int = 0,
+        retry: Retry | None = None,
     ) -> None:
-        Job.__init__(self, number, len(payload), limit)
+        Job.__init__(self, number, len(payload), limit, deadline, priority, retry)
+        self.index = 0  # position in its map, counted from 1; 0 for none
+        self.within = 0.0  # seconds that the deadline left it when it was made
         self.payload = payload
         self.needs = needs
         self.label = label

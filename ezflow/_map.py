@@ -11,12 +11,13 @@ from _thread import allocate_lock
 from collections import deque
 from concurrent.futures import CancelledError
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from ._call import Call, Sealed
+    from .result import Result
 
 T = TypeVar("T")
 
@@ -24,10 +25,11 @@ T = TypeVar("T")
 class Slot:
     """The place of one result."""
 
-    __slots__ = ("call", "cancelled", "done", "sealed", "stream")
+    __slots__ = ("call", "cancelled", "done", "index", "sealed", "stream")
 
-    def __init__(self, stream: Stream[Any]) -> None:
+    def __init__(self, stream: Listener, index: int = 0) -> None:
         self.stream = stream
+        self.index = index
         self.call: Call | None = None
         self.sealed: Sealed | None = None
         self.cancelled = False
@@ -45,11 +47,46 @@ class Slot:
             self.cancelled = True
             self._finish()
 
+    def _hear(self, sealed: Sealed) -> None:
+        """Take word of the call's progress: nobody listens (dispatcher only)."""
+
     def _finish(self) -> None:
         self.call = None
         self.done = True
-        if self.stream.awaited is self:
-            self.stream.wake()
+        self.stream.finished(self)
+
+    def open(self, *, enveloped: bool) -> Any:
+        """Give the value or its envelope; raise the error, and always a cancellation."""
+        if self.cancelled:
+            raise CancelledError
+        sealed, self.sealed = self.sealed, None
+        assert sealed is not None
+        value, error = sealed.open()
+        try:
+            if enveloped:
+                return envelope(sealed, value, error, self.index)
+            if error is not None:
+                raise error
+            return value
+        finally:
+            error = None
+
+
+class Listener(Protocol):
+    """Whoever has slots."""
+
+    def finished(self, slot: Slot) -> None:
+        """Learn that a slot was filled (dispatcher only)."""
+
+
+def envelope(sealed: Sealed, value: Any, error: BaseException | None, index: int | None = None) -> Result[Any]:
+    """Put an end that was opened into an envelope, with what is known of it."""
+    from .result import Result
+
+    seconds = None if sealed.micros is None else sealed.micros * 1e-6
+    return Result(
+        value, error, index=index, attempts=sealed.attempts, seconds=seconds, pid=sealed.pid
+    )
 
 
 class Stream(Generic[T]):
@@ -65,6 +102,10 @@ class Stream(Generic[T]):
         Items submitted and not yet yielded; None takes all inputs at once.
     end : float or None
         Monotonic time after which waiting raises `TimeoutError`.
+    enveloped : bool
+        Whether to give `Result` envelopes.
+    unordered : bool
+        Whether to give them as they finish.
     check_waiting : callable
         Raises where nobody would ever answer.
     """
@@ -76,12 +117,18 @@ class Stream(Generic[T]):
         buffersize: int | None,
         end: float | None,
         check_waiting: Callable[[], None],
+        *,
+        enveloped: bool = False,
+        unordered: bool = False,
     ) -> None:
+        self._enveloped = enveloped
+        self._finished: deque[Slot] | None = deque() if unordered else None
+        self._n_added = 0
         self._submit = submit
         self._cancel = cancel
         self._end = end
         self._check_waiting = check_waiting
-        self._slots: deque[Slot] = deque()
+        self._slots: dict[int, Slot] = {}  # by index, oldest first
         self._bell = allocate_lock()
         self._bell.acquire()
         self.awaited: Slot | None = None
@@ -94,12 +141,21 @@ class Stream(Generic[T]):
             raise
 
     def _add(self) -> bool:
-        slot = Slot(self)
+        slot = Slot(self, self._n_added)
         if not self._submit(slot):
             self._submit = _nothing  # a stream without inputs keeps no pool alive
             return False
-        self._slots.append(slot)
+        self._slots[slot.index] = slot
+        self._n_added += 1
         return True
+
+    def finished(self, slot: Slot) -> None:
+        """Wake the consumer if that is what it waits for (dispatcher only)."""
+        if self._finished is not None:
+            self._finished.append(slot)
+            self.wake()
+        elif self.awaited is slot:
+            self.wake()
 
     def wake(self) -> None:
         """End the consumer's wait (dispatcher only)."""
@@ -114,46 +170,47 @@ class Stream(Generic[T]):
         try:
             yield cast("T", None)
             while slots:
-                slot = slots[0]
-                if not slot.done:
-                    self._wait(slot)
-                slots.popleft()
+                slot = self._next()
+                del slots[slot.index]
                 if self._lazy:
                     self._add()
-                if slot.cancelled:
-                    raise CancelledError
-                sealed, slot.sealed = slot.sealed, None
-                assert sealed is not None
-                value, error = sealed.open()
-                if error is not None:
-                    raise error
-                del slot, sealed  # hold nothing while the consumer works
-                out = [cast("T", value)]
-                del value
+                out = [slot.open(enveloped=self._enveloped)]
+                del slot  # hold nothing while the consumer works
                 yield out.pop()
         finally:
-            error = None
             self.close()
 
-    def _wait(self, slot: Slot) -> None:
+    def _next(self) -> Slot:
+        """Wait for the slot whose turn it is."""
+        finished = self._finished
+        if finished is None:
+            slot = self._slots[next(iter(self._slots))]
+            if not slot.done:
+                self.awaited = slot
+                try:
+                    self._wait(lambda: slot.done)
+                finally:
+                    self.awaited = None
+            return slot
+        if not finished:
+            self._wait(lambda: bool(finished))
+        return finished.popleft()
+
+    def _wait(self, is_there: Callable[[], bool]) -> None:
         self._check_waiting()
-        self.awaited = slot
-        try:
-            while not slot.done:
-                if self._end is None:
-                    self._bell.acquire()
-                else:
-                    left = self._end - monotonic()
-                    if left <= 0 or not self._bell.acquire(timeout=left):
-                        if slot.done:
-                            break  # type: ignore[unreachable]  # set by the dispatcher meanwhile
-                        raise TimeoutError
-        finally:
-            self.awaited = None
+        while not is_there():
+            if self._end is None:
+                self._bell.acquire()
+            else:
+                left = self._end - monotonic()
+                if left <= 0 or not self._bell.acquire(timeout=left):
+                    if is_there():
+                        break
+                    raise TimeoutError
 
     def close(self) -> None:
         """Cancel what has not started."""
-        calls = [slot.call for slot in self._slots if slot.call is not None]
+        calls = [slot.call for slot in self._slots.values() if slot.call is not None]
         self._slots.clear()
         if calls:
             self._cancel(calls)

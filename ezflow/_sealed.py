@@ -15,22 +15,34 @@ if TYPE_CHECKING:
 class SealedAnswer:
     """The bytes of one answer, as a worker sent them."""
 
-    __slots__ = ("_kind", "_label", "_limit", "_payload")
+    __slots__ = ("_kind", "_label", "_limit", "_payload", "_total", "attempts", "micros", "pid")
 
-    def __init__(self, kind: int, payload: bytes | bytearray, label: str) -> None:
+    def __init__(
+        self,
+        kind: int,
+        payload: bytes | bytearray,
+        label: str,
+        pid: int | None = None,
+        micros: int | None = None,
+    ) -> None:
         self._kind = kind
         self._payload = payload
         self._label = label
         self._limit: float | None = None
+        self._total = False
+        self.pid = pid
+        self.micros = micros
+        self.attempts = 1
 
     @property
     def failed(self) -> bool:
         """Whether it is known to be an error; a value may still turn out unreadable."""
         return self._kind != VALUE or self._limit is not None
 
-    def make_timeout(self, limit: float | None) -> None:
-        """Say that the call was interrupted because its limit had passed."""
+    def make_timeout(self, limit: float | None, *, total: bool = False) -> None:
+        """Say that the call was interrupted because its limit had passed, or that of all its runs and the waiting."""
         self._limit = limit
+        self._total = total
 
     def open(self) -> tuple[object, BaseException | None]:
         """Rebuild the value or the error; runs user code, raises only a `KeyboardInterrupt`."""
@@ -51,7 +63,8 @@ class SealedAnswer:
 
         cause = None if self._kind == VALUE else unpack_exception(bytes(self._payload), loads)
         if self._limit is not None:
-            return errors.call_timeout(self._label, self._limit, cause)
+            say = errors.out_of_time if self._total else errors.call_timeout
+            return say(self._label, self._limit, cause)
         assert cause is not None
         if self._kind == UNREADABLE:
             return errors.unpicklable_argument(self._label, cause)
@@ -63,12 +76,15 @@ class SealedAnswer:
 class SealedError:
     """An error made in the parent, for one future: a shared one would collect everybody's tracebacks."""
 
-    __slots__ = ("_error",)
+    __slots__ = ("_error", "attempts", "micros", "pid")
 
     failed = True
 
-    def __init__(self, error: BaseException) -> None:
+    def __init__(self, error: BaseException, *, pid: int | None = None, attempts: int = 0) -> None:
         self._error = error
+        self.pid = pid
+        self.micros: int | None = None
+        self.attempts = attempts
 
     def open(self) -> tuple[object, BaseException | None]:
         """Give the error."""
@@ -81,6 +97,9 @@ class SealedBreak:
     __slots__ = ("_error",)
 
     failed = True
+    pid: int | None = None
+    micros: int | None = None
+    attempts = 0
 
     def __init__(self, error: Callable[[], BaseException]) -> None:
         self._error = error

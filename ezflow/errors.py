@@ -454,6 +454,18 @@ def call_timeout(call: str, seconds: float, cause: BaseException | None) -> Call
     return error
 
 
+def out_of_time(call: str, seconds: float, cause: BaseException | None) -> CallTimeout:
+    """Say that a call had not ended, waiting and repeating included, when its time was up."""
+    where = "It was stopped at the place shown above." if isinstance(cause, CallInterrupted) else "It was stopped."
+    text = (
+        f"{call} had not ended within {seconds:g} s of being submitted. {where}"
+        " Give it more time, less work, or more workers."
+    )
+    error = CallTimeout(text, seconds=seconds, call=call)
+    error.__cause__ = cause
+    return error
+
+
 _NOUNS: dict[Direction, str] = {
     "argument": "an argument",
     "function": "the function",
@@ -530,6 +542,37 @@ def wrong_process_message(owner: int, *, own_pool: bool = False) -> str:
     return (
         f"This pool belongs to the process with pid {owner} and was used in pid {os.getpid()}, which was"
         " forked from it. Make a pool of its own in the new process."
+    )
+
+
+def excluding_options(one: str, other: str) -> TypeError:
+    """Say that two options exclude each other."""
+    return TypeError(f".{one}() and .{other}() exclude each other: use one of them")
+
+
+def repeated_option(name: str) -> TypeError:
+    """Say that an option was given twice between a method's name and its parentheses."""
+    return TypeError(f".{name}() was given twice; give it once, or put the other one on the executor or the task")
+
+
+def misplaced_option(name: str, place: str, why: str) -> TypeError:
+    """Say that an option means nothing there."""
+    return TypeError(f".{name}() means nothing for {place}: {why}")
+
+
+def not_unpackable(item: object) -> TypeError:
+    """Say what `star` cannot unpack."""
+    return TypeError(
+        f".star() unpacks a tuple or list into positional and a mapping into keyword arguments, but got"
+        f" {type(item).__name__}: {item!r:.100}. Leave .star() out to pass it on as one argument."
+    )
+
+
+def no_current_call() -> RuntimeError:
+    """Say that `current_call` was asked outside of a call."""
+    return RuntimeError(
+        "No call of a pool runs here. current_call() works in a function that a worker runs,"
+        " not in the program that submits, and not in an initializer."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import copyreg
 import multiprocessing
 import os
 import pickle
@@ -11,13 +12,16 @@ import sys
 import threading
 import weakref
 from collections import deque
+from collections.abc import AsyncIterable
+from contextvars import copy_context
 from functools import partial
 from itertools import count, islice
 from time import monotonic
-from types import CoroutineType
+from types import CoroutineType, FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from . import errors
+from ._amap import AsyncMap
 from ._call import Call, label_of, run_chunk
 from ._cpus import thread_caps, usable_cpus
 from ._engine import exit as engine_exit
@@ -25,16 +29,21 @@ from ._engine import worker
 from ._engine.child import Starter
 from ._engine.dispatcher import Engine
 from ._engine.machine import Machine
+from ._gather import ListFuture
 from ._map import Slot, Stream
+from ._plan import Plan, unpack
 from ._sealed import SealedError
 from ._wire.codec import Codec
 from .future import Future
+from .modifiers import Front, HowItRuns, Method, WhatGoesIn
+from .options import NOTHING, Options
+from ._task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
     from multiprocessing.context import BaseContext
 
-    from typing_extensions import ParamSpec
+    from typing_extensions import ParamSpec, Self
 
     from ._wire.codec import Definition
 
@@ -45,7 +54,7 @@ T = TypeVar("T")
 _numbers = count()
 
 
-class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
+class ProcessPoolExecutor(HowItRuns, WhatGoesIn, concurrent.futures.ProcessPoolExecutor):
     """Run calls in a pool of worker processes.
 
     A drop-in subclass of `concurrent.futures.ProcessPoolExecutor` on an engine
@@ -104,6 +113,13 @@ class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
     [1024, 81]
     """
 
+    __slots__ = ("_nearest", "_options")
+
+    _options: Options | None
+    """Of a view: the defaults of its calls.  Everything else is in ``__dict__``, which a pool shares with its views."""
+    _nearest: Options | None
+    """Of a view made for one call: what stood between the method's name and its parentheses."""
+
     def __init__(
         self,
         max_workers: int | None = None,
@@ -140,6 +156,8 @@ class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
         if mp_context is None:
             method = multiprocessing.get_start_method(allow_none=True) or "forkserver"
             mp_context = multiprocessing.get_context(method)
+        self._options = self._nearest = None
+        self._life = _Life()
         self._max_workers = max_workers
         self._mp_context: BaseContext = mp_context
         self._initializer = initializer  # type: ignore[assignment]  # the stubs want a result of None
@@ -157,6 +175,7 @@ class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
 
     # ------------------------------------------------------------ calls
 
+    @Method
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Schedule ``fn(*args, **kwargs)`` in a worker.
 
@@ -186,9 +205,73 @@ class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
         Arguments are pickled before `submit` returns, so changing them later is
         safe.  Never waits for a worker.
         """
-        future: Future[T] = Future()
-        self._post(future, fn, args, kwargs)
+        if self._options is None and self._nearest is None and not isinstance(fn, Task):
+            future: Future[T] = Future()
+            self._post(future, fn, args, kwargs)
+            return future
+        plan, fn = self._plan(fn)
+        if plan.asynced:
+            return self._submit_asynced(plan, fn, args, kwargs)  # type: ignore[return-value]  # see `modifiers`
+        return self._submit_planned(plan, fn, args, kwargs)
+
+    def _submit_planned(
+        self,
+        plan: Plan,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        deadline: float | None = None,
+        index: int = 0,
+    ) -> Future[Any]:
+        """Submit one call with options; give its future."""
+        future: Future[Any] = Future()
+        future._is_enveloped = plan.results
+        self._post(future, fn, args, kwargs, plan, deadline or plan.deadline(), index)
         return future
+
+    async def _submit_asynced(
+        self, plan: Plan, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        return await self._submit_planned(plan, fn, args, kwargs)
+
+    def _plan(self, fn: Callable[..., Any]) -> tuple[Plan, Callable[..., Any]]:
+        """Give what is to be kept of all options: the method's win over the task's, those over the executor's."""
+        options = self._options or NOTHING
+        if isinstance(fn, Task):
+            options = options.under(fn._options)
+            fn = fn.fn
+        return Plan.of(options.under(self._nearest)), fn
+
+    def _view(self, options: Options | None = None, nearest: Options | None = None) -> Self:
+        """Give the same pool with other defaults."""
+        cls = type(self)
+        view = cls.__new__(cls)
+        view.__dict__ = self.__dict__
+        for name in copyreg._slotnames(cls):  # type: ignore[attr-defined]  # of subclasses
+            if hasattr(self, name):
+                setattr(view, name, getattr(self, name))
+        if options is not None:
+            view._options = (self._options or NOTHING).under(options)
+        view._nearest = nearest if self._nearest is None else self._nearest.under(nearest)
+        return view
+
+    def _having(self, name: str, value: Any) -> Self:
+        return self._view(Options(**{name: value}))
+
+    def _giving(self, name: str) -> Any:
+        return Front(self, Options(**{name: True}))
+
+    def unordered(self) -> Any:
+        """Give a front whose `map` gives results as they finish."""
+        return self._giving("unordered")
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Hang the words on methods that override ours, too."""
+        super().__init_subclass__(**kwargs)
+        for name in ("submit", "map"):
+            function = cls.__dict__.get(name)
+            if isinstance(function, FunctionType):
+                setattr(cls, name, Method(function))
 
     def _post(
         self,
@@ -196,7 +279,9 @@ class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
         fn: Callable[..., object],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        limit: float | None = None,
+        plan: Plan | None = None,
+        deadline: float | None = None,
+        index: int = 0,
     ) -> None:
         """Pack a call and hand it to the engine; its end goes to `sink`."""
         if not callable(fn):
@@ -204,18 +289,46 @@ class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
         engine = self._engine
         if engine is None or not engine.ready or self._shutdown_thread or engine.is_broken:
             engine = self._open_engine()
+        extras = None if plan is None else plan.extras(deadline)
+        context = copy_context()
+        if len(context):
+            extras = {} if extras is None else dict(extras)
+            extras["context"] = list(context.items())
         try:
-            payload, needs = self._codec.pack_call(fn, args, kwargs)
+            if plan is not None and plan.star:
+                args, kwargs = unpack(args, kwargs)
+            payload, needs = self._pack(fn, args, kwargs, extras)
         except Exception as error:
             sink._deliver(SealedError(error))
             return
-        call = Call(engine.next_id(), payload, needs, label_of(fn), sink, limit)
+        call = Call(engine.next_id(), payload, needs, label_of(fn), sink)
+        call.index = index
+        if plan is not None:
+            plan.mark(call, deadline)
         if type(sink) is Slot:
             sink.call = call
         else:
             sink._bind(call, engine)  # type: ignore[union-attr]  # subclasses of Future come here
         if not engine.post(call):
             raise errors.cannot_submit(interpreter=not self._shutdown_thread and engine_exit.is_exiting())
+
+    def _pack(
+        self,
+        fn: Callable[..., object],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        extras: dict[str, Any] | None,
+    ) -> tuple[bytes, tuple[Definition, ...]]:
+        """Pickle a call; context variables whose values cannot be pickled stay behind."""
+        try:
+            return self._codec.pack_call(fn, args, kwargs, extras)
+        except Exception:
+            if extras is None or "context" not in extras:
+                raise
+            kept = [item for item in extras["context"] if self._codec.can_pack(item)]
+            if len(kept) == len(extras["context"]):
+                raise
+            return self._codec.pack_call(fn, args, kwargs, {**extras, "context": kept})
 
     def _refuse_uncallable(self, fn: object) -> None:
         if isinstance(fn, CoroutineType):
@@ -268,9 +381,10 @@ class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
             cancel_running=self._cancel_running,
         )
         # A pool that nobody holds any more finishes its calls and ends.
-        weakref.finalize(self, engine.close, cancel=False).atexit = False
+        weakref.finalize(self._life, engine.close, cancel=False).atexit = False
         return engine
 
+    @Method
     def map(
         self,
         fn: Callable[..., T],
@@ -322,12 +436,64 @@ class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
             if buffersize < 1:
                 raise ValueError("buffersize must be None or > 0")
         end = None if timeout is None else timeout + monotonic()
+        if self._options is not None or self._nearest is not None or isinstance(fn, Task):
+            plan, fn = self._plan(fn)
+            return self._map_planned(plan, fn, iterables, end, buffersize)
         inputs: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
         if chunksize > 1:
             chunks = iter(lambda: list(islice(inputs, chunksize)), [])
             chunked = self._results(partial(run_chunk, fn), ((chunk,) for chunk in chunks), end, buffersize)
             return _entered(_flatten(chunked))
         return self._results(fn, inputs, end, buffersize)
+
+    def _map_planned(
+        self,
+        plan: Plan,
+        fn: Callable[..., Any],
+        iterables: tuple[Iterable[Any], ...],
+        end: float | None,
+        buffersize: int | None,
+    ) -> Any:
+        """Map with options: each item is a call of its own, whatever the chunksize."""
+        if plan.star and len(iterables) != 1:
+            raise TypeError(f"map.star() takes one iterable of tuples, lists or mappings, not {len(iterables)}")
+        numbers = count(1)
+        deadline = plan.deadline()
+        if plan.asynced:
+            if end is not None:
+                raise TypeError("map.asynced() takes no timeout; use asyncio.timeout, or .within()")
+            if buffersize is None and any(isinstance(each, AsyncIterable) for each in iterables):
+                buffersize = 4 * self._max_workers  # who knows whether it ends
+
+            def submit_one(args: tuple[Any, ...]) -> Future[Any]:
+                return self._submit_planned(plan, fn, args, {}, deadline, next(numbers))
+
+            return AsyncMap[Any](submit_one, iterables, buffersize, unordered=plan.unordered)
+        inputs: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
+        engine = self._open_engine()
+
+        def submit_next(slot: Slot) -> bool:
+            for args in inputs:
+                self._post(slot, fn, args, {}, plan, deadline, next(numbers))
+                return True
+            return False
+
+        if plan.background:
+            future = ListFuture(
+                engine.cancel_waiting, engine.stop, enveloped=plan.results, unordered=plan.unordered
+            )
+            future.submit_all(submit_next)
+            return future
+        stream = Stream[Any](
+            submit_next,
+            engine.cancel_waiting,
+            buffersize,
+            end,
+            engine.check_waiting,
+            enveloped=plan.results,
+            unordered=plan.unordered,
+        )
+        return _entered(stream.results())
 
     def _results(
         self,
@@ -344,7 +510,7 @@ class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
 
         def submit_next(slot: Slot) -> bool:
             for args in inputs:
-                self._post(slot, fn, args, {})
+                self._post(slot, fn, args, {}, None, None, slot.index + 1)
                 return True
             return False
 
@@ -435,6 +601,12 @@ class ProcessPoolExecutor(concurrent.futures.ProcessPoolExecutor):
     def _executor_manager_thread(self) -> threading.Thread | None:  # type: ignore[override]  # read only here
         """The thread that runs the pool, under the standard's name."""
         return self._engine.dispatcher if self._engine is not None else None
+
+
+class _Life:
+    """What a pool and its views hold, and nobody else: when it goes, all of them have gone."""
+
+    __slots__ = ("__weakref__",)
 
 
 class _NoQueue:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from ._call import Call, Sealed
+    from .result import Result
 
 T = TypeVar("T")
 
@@ -87,6 +88,10 @@ class Future(concurrent.futures.Future[T]):
     _sealed: Sealed | None = None
     _call: Call | None = None
     _desk: Desk | None = None
+    _is_enveloped = False
+    """Whether it gives a `Result`, in place of a value or an error."""
+    _heard: Sealed | None = None
+    _facts: Sealed | None = None
     _frames: TracebackType | None = None
     _result: T | None = None
     _exception: BaseException | None = None
@@ -131,6 +136,8 @@ class Future(concurrent.futures.Future[T]):
             if self._sealed is not None:
                 self._open()
             error = self._exception
+            if self._is_enveloped:
+                return cast("T", self._enveloped())
             if error is not None:
                 raise error.with_traceback(self._frames)
             return cast("T", self._result)
@@ -162,7 +169,7 @@ class Future(concurrent.futures.Future[T]):
             self._wait_done(timeout)
         if self._sealed is not None:
             self._open()
-        return self._exception
+        return None if self._is_enveloped else self._exception
 
     def cancel(self) -> bool:
         """Cancel the call; stop it if it is running.
@@ -237,6 +244,22 @@ class Future(concurrent.futures.Future[T]):
             self._done_callbacks = left
         return n
 
+    def progress(self) -> Any:
+        """Give the latest word that the call has sent by `CurrentCall.report`.
+
+        Returns
+        -------
+        object
+            What it reported last, None if nothing.
+        """
+        heard = self._heard
+        if heard is None:
+            return None
+        value, error = heard.open()
+        if error is not None:
+            raise error
+        return value
+
     def __await__(self) -> Generator[Any, None, T]:
         """Wait in an asyncio task; cancelling the task cancels the call."""
         from asyncio import wrap_future
@@ -257,6 +280,8 @@ class Future(concurrent.futures.Future[T]):
         if self._state is FINISHED:
             if self._sealed is not None:
                 self._open()
+            if self._is_enveloped:
+                return True, False, self._enveloped(), None
             return True, False, self._result, self._exception
         return self.done(), self.cancelled(), None, None
 
@@ -303,12 +328,27 @@ class Future(concurrent.futures.Future[T]):
             if sealed is None:
                 return
             value, error = sealed.open()
+            if self._is_enveloped:
+                self._facts = _Facts(sealed)
             if error is None:
                 self._result = cast("T", value)
             else:
                 self._frames = error.__traceback__
                 self._exception = error
             self._sealed = None
+
+    def _enveloped(self) -> Result[Any]:
+        """Give the end in an envelope."""
+        from ._map import envelope
+
+        assert self._facts is not None
+        error = self._exception
+        try:
+            if error is not None:
+                error = error.with_traceback(self._frames)
+            return envelope(self._facts, self._result, error)
+        finally:
+            error = None
 
     # ------------------------------------------------------------ the engine's side
 
@@ -339,6 +379,10 @@ class Future(concurrent.futures.Future[T]):
         if self._done_callbacks:
             self._invoke_callbacks()
         self._desk = None
+
+    def _hear(self, sealed: Sealed) -> None:
+        """Take word of the call's progress (dispatcher only)."""
+        self._heard = sealed
 
     def _drop(self) -> None:
         """Learn that the call was cancelled (dispatcher only)."""
@@ -388,6 +432,21 @@ class Future(concurrent.futures.Future[T]):
                 run_callback(fn, self)
             else:
                 desk.call_back(fn, self)
+
+
+class _Facts:
+    """What is known of a call whose answer has been opened."""
+
+    failed = False
+
+    def __init__(self, sealed: Sealed) -> None:
+        self.pid = sealed.pid
+        self.micros = sealed.micros
+        self.attempts = sealed.attempts
+
+    def open(self) -> tuple[object, BaseException | None]:
+        """Give nothing: it was opened."""
+        return None, None
 
 
 def _is_asyncio(fn: object) -> bool:

@@ -41,6 +41,7 @@ from .. import errors
 from .._sealed import SealedAnswer, SealedBreak, SealedError
 from .._wire.channel import FrameReader, FrameWriter
 from .._wire.messages import (
+    AGAIN,
     CALL,
     DEFINE,
     EXIT,
@@ -49,7 +50,9 @@ from .._wire.messages import (
     INIT_FAILED,
     NO_MORE,
     READY,
+    REPORT,
     TOKEN,
+    VALUE,
 )
 from . import events as ev
 from . import exit as exits
@@ -326,6 +329,10 @@ class Engine:
                 pass
         return future.cancelled()
 
+    def stop(self, call: Call) -> None:
+        """Cancel a call whatever it does; its sink expects no word of it."""
+        self._tell(_Word.CANCEL, call, True, None)
+
     def cancel_waiting(self, calls: Iterable[Call]) -> None:
         """Cancel those that have not started; never waits for the answer."""
         self._tell(_Word.DROP, list(calls))
@@ -506,7 +513,10 @@ class Engine:
                     parts.append(HEADER.pack(len(definition.data), definition.key, DEFINE, 0, 0))
                     parts.append(definition.data)
             payload = call.payload
-            parts.append(HEADER.pack(len(payload), call.id, CALL, 0, 0))
+            attempt = call.attempt
+            if attempt > 1:
+                call.interrupted = False
+            parts.append(HEADER.pack(len(payload), call.id, CALL, min(attempt, 255), call.index))
             parts.append(payload)
             tokens.append(TOKEN.pack(call.id))
         # Before the calls: a worker that has a call in hand finds its number.
@@ -595,10 +605,17 @@ class Engine:
         if outcome is ev.Outcome.CANCELLED:
             call.sink._drop()
         elif outcome is ev.Outcome.TIMED_OUT:
-            call.sink._deliver(SealedError(errors.call_timeout(call.label, call.limit or 0.0, None)))
+            if call.expired:
+                error = errors.out_of_time(call.label, call.within, None)
+            else:
+                error = errors.call_timeout(call.label, call.limit or 0.0, None)
+            call.sink._deliver(SealedError(error, attempts=call.attempt))
         elif outcome is ev.Outcome.WORKER_DIED:
             assert command.worker is not None
-            call.sink._deliver(SealedError(self._obituary(self._links[command.worker], call.label)))
+            link = self._links[command.worker]
+            call.sink._deliver(
+                SealedError(self._obituary(link, call.label), pid=link.child.pid, attempts=call.attempt)
+            )
         elif outcome is ev.Outcome.BROKEN:
             call.sink._deliver(SealedBreak(self.break_error))
         answer = self._answers.pop(call.id, None)
@@ -630,7 +647,9 @@ class Engine:
                 self._lost_socket(link)
             return False
         flight = self._machine.flight(link.worker)
+        pid = link.child.pid
         done: list[int] = []
+        again: list[int] = []
         answers: list[tuple[Call, SealedAnswer]] = []
         heavy = False
         micros = 0
@@ -643,20 +662,33 @@ class Engine:
                 self._broken_during = "initializer"
                 self._obey(self._machine.handle(ev.InitFailed(link.worker, monotonic())))
                 continue
-            heavy = heavy or bool(flags & HEAVY)
+            if kind == REPORT:
+                call = flight.get(number)
+                if call is not None:
+                    call.sink._hear(SealedAnswer(VALUE, payload, call.label))
+                continue
+            if flags:
+                heavy = heavy or bool(flags & HEAVY)
+                if flags & AGAIN:
+                    again.append(number)
             micros += duration
             done.append(number)
             call = flight.get(number)
             if call is not None:
-                answers.append((call, SealedAnswer(kind, payload, call.label)))
+                answers.append((call, SealedAnswer(kind, payload, call.label, pid, duration)))
         if done:
             # First work for the worker, then the news for the users.
             self._obey(
-                self._machine.handle(ev.Returned(link.worker, done, monotonic(), micros * 1e-6, heavy))
+                self._machine.handle(
+                    ev.Returned(link.worker, done, monotonic(), micros * 1e-6, heavy, again)
+                )
             )
             for call, sealed in answers:
+                if call.place is not ev.Place.SETTLED:
+                    continue  # it is to run once more
                 if call.interrupted is True:
-                    sealed.make_timeout(call.limit)
+                    sealed.make_timeout(call.within if call.expired else call.limit, total=call.expired)
+                sealed.attempts = call.attempt
                 call.payload = b""
                 call.sink._deliver(sealed)
         return link.worker in self._links

@@ -23,7 +23,9 @@ import os
 import pickle
 import signal
 import socket
+from _thread import allocate_lock, get_ident
 from collections import deque
+from contextvars import Context
 from select import POLLIN, poll
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
@@ -31,6 +33,7 @@ from typing import TYPE_CHECKING, Any, Final
 from .._interrupt import CallInterrupted
 from .._tracebacks import pack_exception
 from .._wire.messages import (
+    AGAIN,
     CALL,
     DEFINE,
     ERROR,
@@ -40,11 +43,14 @@ from .._wire.messages import (
     MAX_MICROS,
     NO_MORE,
     READY,
+    REPORT,
     TOKEN,
     UNREADABLE,
     UNSENDABLE,
     VALUE,
 )
+from .current import running
+from .finish import UNFINISHED, finish
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,25 +78,25 @@ class Intake:
         self._sock = sock
         self._claims = claims
         self._define = define
-        self._queue: deque[tuple[int, int, bytes]] = deque()
+        self._queue: deque[tuple[int, int, bytes, int, int]] = deque()
         self._rest = bytearray()
         self._claimed: int | None = None  # number that was read and whose call has not been met yet
         self._poll = poll()
         self._poll.register(claims, POLLIN)
 
-    def next_call(self) -> tuple[int, bytes] | None:
-        """Wait for the next call that this worker may start; None when it is to exit."""
+    def next_call(self) -> tuple[int, bytes, int, int] | None:
+        """Wait for the next call that this worker may start: number, payload, attempt, index; None when it is to exit."""
         queue = self._queue
         while True:
             while not queue:
                 self._fill()
-            number, kind, payload = queue.popleft()
+            number, kind, payload, attempt, index = queue.popleft()
             if kind == CALL:
                 if self._claimed is None:
                     self._claimed = self._claim()
                 if self._claimed == number:
                     self._claimed = None
-                    return number, payload
+                    return number, payload, attempt, index
                 if self._claimed == NO_MORE:
                     return None
             elif kind == DEFINE:
@@ -130,12 +136,12 @@ class Intake:
         size = HEADER.size
         queue = self._queue
         while end - pos >= size:
-            n, number, kind, _, _ = HEADER.unpack_from(data, pos)
+            n, number, kind, attempt, index = HEADER.unpack_from(data, pos)
             start = pos + size
             if end - start < n:
                 break
             pos = start + n
-            queue.append((number, kind, data[start:pos]))
+            queue.append((number, kind, data[start:pos], attempt, index))
         if pos < end:
             rest += data[pos:]
 
@@ -164,7 +170,8 @@ class Window:
         os.set_blocking(control, False)
         self._control = control
         self.call = 0
-        self._early = 0  # asked to end before its window was open
+        self._early = 0  # asked to end, maybe before its window was open
+        self._instead: Callable[[], object] | None = None  # what to call in place of raising
 
     def on_signal(self, signum: int, frame: FrameType | None) -> None:
         """Raise in the running call if it is the one that is to end."""
@@ -179,8 +186,19 @@ class Window:
     def strike(self) -> None:
         """Raise if the running call was asked to end; also what `on_signal` may have come too early for."""
         if self.call and self.call == self._early:
+            if self._instead is not None:
+                self._instead()
+                return
             self.call = 0
             raise CallInterrupted("this call was cancelled or ran longer than its limit")
+
+    def on_interrupt(self, instead: Callable[[], object] | None) -> None:
+        """Say what to call in place of raising; None: raise again."""
+        self._instead = instead
+
+    def is_asked_to_end(self, call: int) -> bool:
+        """Tell whether this call was asked to end."""
+        return call == self._early
 
 
 def main(ends: WorkerEnds, config: bytes, inherited: Any) -> None:
@@ -214,6 +232,11 @@ class _Loop:
         self._max_rss = max_rss
         self._intake = Intake(sock, claims, space.define)
         self._pid = os.getpid()
+        self._thread = get_ident()
+        self._sending = allocate_lock()  # threads of a call may report progress
+        self._context = Context()  # of the initializer; each call begins with a copy
+        running.send_report = self._report
+        running.is_asked_to_end = window.is_asked_to_end
 
     def initialise(self, settings: dict[str, Any], inherited: Any) -> bool:
         """Run the initializer; say whether the worker may go on."""
@@ -222,12 +245,12 @@ class _Loop:
             if settings["forked"]:
                 initializer, initargs = inherited
                 if initializer is not None:
-                    initializer(*initargs)
+                    self._context.run(initializer, *initargs)
             elif "initializer" in settings:
                 for key, data in settings["definitions"]:
                     self._space.define(key, data)
                 initializer, initargs, kwargs = self._space.unpack_call(settings["initializer"])
-                initializer(*initargs, **kwargs)
+                self._context.run(initializer, *initargs, **kwargs)
             initializer = initargs = inherited = kwargs = None  # type: ignore[assignment]  # freed
         except BaseException as error:
             self._leave_if_forked()
@@ -254,19 +277,18 @@ class _Loop:
                 return
             if item is None:
                 return
-            call, payload = item
+            call, payload, running.attempt, running.index = item
             item = None
-            start = monotonic()
-            kind, answer = self._execute(call, payload)
+            start = running.started = monotonic()
+            kind, answer, flags = self._execute(call, payload)
             payload = b""
-            flags = 0
             if self._max_rss is not None and _resident_bytes() > self._max_rss:
-                flags = HEAVY
+                flags |= HEAVY
             self._send(call, kind, flags, min(int((monotonic() - start) * 1e6), MAX_MICROS), answer)
             answer = b""
 
-    def _execute(self, call: int, payload: bytes) -> tuple[int, bytes]:
-        """Run one call; give the kind of answer and its bytes.
+    def _execute(self, call: int, payload: bytes) -> tuple[int, bytes, int]:
+        """Run one call; give the kind of answer, its bytes and its flags.
 
         Two nested blocks, because an interrupt may strike while the error of
         the call is being packed.  In the outer handler the window is closed: it
@@ -279,29 +301,43 @@ class _Loop:
                 window.call = call
                 window.strike()
                 fn, args, kwargs = self._space.unpack_call(payload)
+                extras = running.extras = self._space.extras
                 kind = ERROR
-                value = fn(*args, **kwargs)
+                running.number = call
+                context = self._context.copy()
+                if extras is not None and "context" in extras:
+                    for variable, value in extras["context"]:
+                        context.run(variable.set, value)
+                value = context.run(fn, *args, **kwargs)
+                if type(value) in UNFINISHED:
+                    value = context.run(finish, value, window.on_interrupt)
+                running.number = 0
+                context = extras = None
                 self._leave_if_forked()
                 kind = UNSENDABLE
                 fn = args = kwargs = None  # type: ignore[assignment]  # freed before the worker idles
                 answer = self._space.pack_value(value)
                 window.call = 0
-                return VALUE, answer
+                return VALUE, answer, 0
             except BaseException as error:
                 self._leave_if_forked()
-                fn = args = kwargs = value = None  # type: ignore[assignment]
+                running.number = 0
+                fn = args = kwargs = value = context = extras = None  # type: ignore[assignment]
                 if isinstance(error, CallInterrupted):
                     kind = ERROR
                     _cut_own_frames(error)
                 elif kind == UNSENDABLE and not isinstance(error, Exception):
                     kind = ERROR  # sys.exit while pickling is the call's own end, as in the standard pool
                 answer = self._pack_error(error)
+                flags = AGAIN if kind == ERROR and _is_to_repeat(error, running.extras) else 0
                 window.call = 0
-                return kind, answer
+                return kind, answer, flags
         except BaseException as error:
             error.__context__ = None  # the error that was being packed: it would be packed again
             _cut_own_frames(error)
-            return ERROR, self._pack_error(error)
+            return ERROR, self._pack_error(error), 0
+        finally:
+            running.extras = None
 
     def _pack_error(self, error: BaseException) -> bytes:
         return pack_exception(error, self._space.pack_value)
@@ -315,13 +351,33 @@ class _Loop:
         self._leave_if_forked()
         head = HEADER.pack(len(payload), call, kind, flags, micros)
         try:
-            if len(payload) < JOIN_BELOW:
-                self._sock.sendall(head + payload)
-            else:
-                self._sock.sendall(head)
-                self._sock.sendall(payload)
+            with self._sending:
+                if len(payload) < JOIN_BELOW:
+                    self._sock.sendall(head + payload)
+                else:
+                    self._sock.sendall(head)
+                    self._sock.sendall(payload)
         except OSError:
             os._exit(1)  # the parent is gone, or the call has closed our socket
+
+    def _report(self, call: int, progress: object) -> None:
+        """Send word of a call's progress; an interrupt must not tear it."""
+        answer = self._space.pack_value(progress)
+        window = self._window
+        if get_ident() != self._thread:
+            self._send(call, REPORT, 0, 0, answer)
+            return
+        was_open, window.call = window.call, 0
+        try:
+            self._send(call, REPORT, 0, 0, answer)
+        finally:
+            window.call = was_open
+            window.strike()
+
+
+def _is_to_repeat(error: BaseException, extras: dict[str, Any] | None) -> bool:
+    """Tell whether the call is to run once more after this error."""
+    return extras is not None and "on" in extras and isinstance(error, extras["on"])
 
 
 def _cut_own_frames(error: BaseException) -> None:

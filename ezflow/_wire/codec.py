@@ -92,7 +92,11 @@ class Codec(Builder):
         """Functions that have a name, by identity: function, globals, name, short form, needs."""
 
     def pack_call(
-        self, fn: Callable[..., object], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self,
+        fn: Callable[..., object],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        extras: Mapping[str, Any] | None = None,
     ) -> Packed:
         """Pickle a call.
 
@@ -104,6 +108,8 @@ class Codec(Builder):
             Positional arguments.
         kwargs : dict
             Keyword arguments.
+        extras : dict, optional
+            What else the worker is to know; `Workspace.extras` there.
 
         Returns
         -------
@@ -144,10 +150,10 @@ class Codec(Builder):
                 if module is not None and getattr(_modules.get(module), name, None) is fn:
                     what = module, name
             pickler.outside = fn
-            pickler.dump((what, args, kwargs))
+            pickler.dump((what, args, kwargs) if extras is None else (what, args, kwargs, extras))
             if pickler.is_inside:  # the function is in its own closure, or shares a cell with another one
                 pickler = CallPickler(self)
-                pickler.dump((fn, args, kwargs))
+                pickler.dump((fn, args, kwargs) if extras is None else (fn, args, kwargs, extras))
                 roots = ()
             pieces = pickler.pieces
             if len(pieces) == 1:
@@ -426,6 +432,14 @@ class Codec(Builder):
 
         direction: Any = "function" if path.startswith("fn") else "argument"
         return errors.unpicklable(direction, label_of(fn), error, path)
+
+    def can_pack(self, obj: object) -> bool:
+        """Tell whether an object can be pickled."""
+        try:
+            self._try(obj)
+        except Exception:
+            return False
+        return True
 
     def _try(self, obj: object) -> None:
         pickler = CallPickler(self)

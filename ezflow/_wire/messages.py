@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from typing import Final
 
 HEADER: Final = Struct("=QQBBxxI")
-"""Bytes of payload, number of the call (or key of the definition), kind, flags.
+"""Bytes of payload, number of the call (or key of the definition), kind, flags; in a call the flags are which run of
+it this is, from 1, at most 255.
 
-Last, in answers: microseconds that the call took in its worker, at most `MAX_MICROS`.
+Last, in answers: microseconds that the call took in its worker, at most `MAX_MICROS`; in calls: position in its
+`map`, counted from 1, or 0.
 """
 
 MAX_MICROS: Final = (1 << 32) - 1
@@ -34,10 +36,14 @@ UNREADABLE: Final = 14
 """Function or arguments could not be rebuilt; the payload is a packed exception."""
 UNSENDABLE: Final = 15
 """The result could not be pickled; the payload is a packed exception."""
+REPORT: Final = 16
+"""Word of a running call's progress; the payload is a packed value."""
 
 # flags of answers
 HEAVY: Final = 1
 """The worker holds more memory than it may."""
+AGAIN: Final = 2
+"""The call raised an error over which it is to be repeated."""
 TOKEN: Final = Struct("=Q")
 """One claim, or one interrupt, on its pipe: the number of the call.
 

@@ -82,6 +82,8 @@ class Workspace:
             name: value for name, value in self._inherited.items() if isinstance(value, type | FunctionType)
         }
         self._pickling: ResultPickling | None = None
+        self.extras: dict[str, Any] | None = None
+        """What came with the call that was unpacked last, beside function and arguments."""
 
     def define(self, key: int, data: bytes) -> None:
         """Keep a definition until a call needs it; fails never."""
@@ -104,7 +106,13 @@ class Workspace:
                 payload = view[start:]  # type: ignore[assignment]  # loads takes any buffer
             else:
                 payload = memoryview(payload)[start:]  # type: ignore[assignment]
-        token, args, kwargs = loads(payload)
+        parts = loads(payload)
+        if len(parts) == 3:
+            token, args, kwargs = parts
+            self.extras = None
+        else:
+            token, args, kwargs, self.extras = parts
+        parts = None
         kind = type(token)
         if kind is int:  # a name of __main__, or code without any state
             place = self._places.get(token)

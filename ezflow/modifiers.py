@@ -1,0 +1,288 @@
+"""The words that are hung on executors, on ``submit`` and ``map``, and on tasks.
+
+Every word sets one option and gives back the same kind of thing, so their order means nothing.  Where they hang decides
+who wins: what stands between a method's name and its parentheses, then what the task has, then the executor's.
+
+::
+
+    pool.timeout(2)                    a view: the same pool, with other defaults
+    pool.star()                        a front: `submit` and `map` of that pool, and nothing else
+    pool.submit.timeout(2)(f, x)       pool.submit is a bound method that has the words
+    task(f).timeout(2)                 a function with options
+
+`Word` methods exist once, in `HowItRuns` and `WhatGoesIn`; each class that has them only says how it takes an option.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from . import errors
+from .options import NOTHING, Options, Retry, seconds_or_none, text, whole_number
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Self
+
+
+class HowItRuns:
+    """The words that say how a call runs; each gives back the same kind of thing."""
+
+    __slots__ = ()
+
+    def _having(self, name: str, value: Any) -> Self:
+        """Give a copy with one option set."""
+        raise NotImplementedError
+
+    def timeout(self, seconds: float | None) -> Self:
+        """Limit how long one call may run.
+
+        Parameters
+        ----------
+        seconds : float or None
+            Seconds, counted from when the call starts running, each attempt anew.  None lifts a limit.
+
+        Returns
+        -------
+        same kind
+            A copy with this option.
+
+        Notes
+        -----
+        A call that runs longer is interrupted, so its ``finally`` blocks run; after the pool's grace its worker and
+        everything that it started are killed.  Its future raises `CallTimeout`.
+        """
+        return self._having("timeout", seconds_or_none("timeout", seconds))
+
+    def within(self, seconds: float | None) -> Self:
+        """Limit the time from the call to its end, waiting in the queue and retries included.
+
+        Parameters
+        ----------
+        seconds : float or None
+            Seconds from the moment of `submit` or `map`; a whole `map` ends within them.  None lifts a limit.
+
+        Returns
+        -------
+        same kind
+            A copy with this option.
+        """
+        return self._having("within", seconds_or_none("within", seconds))
+
+    def retry(
+        self,
+        n: int,
+        on: type[BaseException] | tuple[type[BaseException], ...] = (Exception,),
+        delay: float = 0.0,
+        backoff: float = 1.0,
+    ) -> Self:
+        """Run a call again if it fails.
+
+        Parameters
+        ----------
+        n : int
+            Runs after the first, at most.
+        on : exception class or tuple of them
+            Errors over which it runs again.  The death of its worker counts only if `WorkerDied` or
+            `BrokenProcessPool` is named; cancelling never counts.
+        delay : float
+            Seconds before the second run.
+        backoff : float
+            What the delay is multiplied with for each later run.
+
+        Returns
+        -------
+        same kind
+            A copy with this option.
+        """
+        return self._having("retry", Retry(n, on, delay, backoff))
+
+    def priority(self, n: int) -> Self:
+        """Say how urgent a call is.
+
+        Parameters
+        ----------
+        n : int
+            Higher runs sooner; 0 without this.  Ties run in the order of their submission.
+
+        Returns
+        -------
+        same kind
+            A copy with this option.
+        """
+        return self._having("priority", whole_number("priority", n))
+
+    def named(self, name: str) -> Self:
+        """Give a call a label.
+
+        Parameters
+        ----------
+        name : str
+            Shown in errors, statistics and by `current_call`.
+
+        Returns
+        -------
+        same kind
+            A copy with this option.
+        """
+        return self._having("named", text("named", name))
+
+
+class WhatGoesIn:
+    """The words that say what goes in and what comes out."""
+
+    __slots__ = ()
+
+    def _giving(self, name: str) -> Any:
+        """Give what has one option more."""
+        raise NotImplementedError
+
+    def star(self) -> Any:
+        """Unpack each item: a tuple or list into positional, a mapping into keyword arguments."""
+        return self._giving("star")
+
+    def results(self) -> Any:
+        """Give `Result` envelopes, where errors would be raised."""
+        return self._giving("results")
+
+    def background(self) -> Any:
+        """Give the future at once; for `map` a future of the list."""
+        return self._giving("background")
+
+    def asynced(self) -> Any:
+        """Give a coroutine; for `map` one that is an async iterator, too."""
+        return self._giving("asynced")
+
+
+class BoundMethod(HowItRuns, WhatGoesIn):
+    """`submit` or `map` of one executor, with the options that were hung on it.
+
+    Parameters
+    ----------
+    executor : ProcessPoolExecutor
+        Whose method it is.
+    function : callable
+        The method's function, maybe one that overrides ours.
+    options : Options
+        What was given after the method's name.
+    """
+
+    __slots__ = ("__func__", "__self__", "_options")
+
+    def __init__(self, executor: Any, function: Callable[..., Any], options: Options | None = None) -> None:
+        self.__self__ = executor
+        self.__func__ = function
+        self._options = options
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Call the method."""
+        options = self._options
+        if options is None:
+            return self.__func__(self.__self__, *args, **kwargs)
+        return self.__func__(self.__self__._view(nearest=options), *args, **kwargs)
+
+    def _having(self, name: str, value: Any) -> Self:
+        options = self._options or NOTHING
+        if name in options:
+            raise errors.repeated_option(name)
+        return type(self)(self.__self__, self.__func__, options.having(name, value))
+
+    def _giving(self, name: str) -> Self:
+        return self._having(name, True)
+
+    def unordered(self) -> Any:
+        """Give results as they finish (`map` only)."""
+        if self.__func__.__name__ == "submit":
+            raise errors.misplaced_option("unordered", "submit", "it has one result")
+        return self._giving("unordered")
+
+    @property
+    def __wrapped__(self) -> Any:
+        """The plain bound method, so that `inspect.signature` shows its parameters."""
+        return self.__func__.__get__(self.__self__)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("__name__", "__qualname__", "__module__"):
+            return getattr(self.__func__, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    @property
+    def __doc__(self) -> str | None:  # type: ignore[override]
+        return self.__func__.__doc__
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, BoundMethod):
+            return NotImplemented
+        return (
+            self.__self__ is other.__self__
+            and self.__func__ is other.__func__
+            and self._options == other._options
+        )
+
+    def __hash__(self) -> int:
+        return hash((id(self.__self__), self.__func__, self._options))
+
+    def __repr__(self) -> str:
+        """Show it as it is written."""
+        words = "".join(f".{name}({value!r})" for name, value in self._options or ())
+        return f"<bound method {self.__qualname__}{words} of {self.__self__!r}>"
+
+
+class Method:
+    """A method that has the words; otherwise like any other, to be overridden and to be called by ``super()``."""
+
+    __slots__ = ("__wrapped__",)
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.__wrapped__ = function
+
+    def __get__(self, executor: Any, owner: type | None = None) -> Any:
+        if executor is None:
+            return self.__wrapped__
+        return BoundMethod(executor, self.__wrapped__)
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        pass
+
+
+class Front(HowItRuns, WhatGoesIn):
+    """`submit` and `map` of an executor with options that change what goes in and what comes out.
+
+    Not an executor: libraries expect values where this gives envelopes.
+    """
+
+    __slots__ = ("_executor", "_options")
+
+    def __init__(self, executor: Any, options: Options) -> None:
+        self._executor = executor
+        self._options = options
+
+    def _having(self, name: str, value: Any) -> Self:
+        return type(self)(self._executor, self._options.having(name, value))
+
+    def _giving(self, name: str) -> Self:
+        options = self._options
+        other = {"background": "asynced", "asynced": "background"}.get(name)
+        if other is not None and other in options:
+            raise errors.excluding_options("background", "asynced")
+        return type(self)(self._executor, options.having(name, True))
+
+    def unordered(self) -> Any:
+        """Give the results of `map` as they finish."""
+        return self._giving("unordered")
+
+    @property
+    def submit(self) -> Any:
+        """`submit` with these options."""
+        return self._executor._view(self._options).submit
+
+    @property
+    def map(self) -> Any:
+        """`map` with these options."""
+        return self._executor._view(self._options).map
+
+    def __repr__(self) -> str:
+        """Show it as it is written."""
+        words = "".join(f".{name}({value!r})" for name, value in self._options)
+        return f"<{self._executor!r}{words}>"

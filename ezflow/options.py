@@ -1,0 +1,178 @@
+"""How a call is to be run, and what goes in and comes out: one immutable record, and what may be in it."""
+
+from __future__ import annotations
+
+from math import isnan
+from typing import TYPE_CHECKING, Any, Final
+
+from . import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Retry:
+    """How often, over what and when a failed call runs again.
+
+    Parameters
+    ----------
+    n : int
+        Runs after the first, at most.
+    on : exception class or tuple of them
+        Errors over which it runs again.  The death of a worker counts only if `WorkerDied` or
+        `BrokenProcessPool` is named; cancelling never counts.
+    delay : float
+        Seconds before the second run.
+    backoff : float
+        What the delay is multiplied with for each later run.
+    """
+
+    __slots__ = ("backoff", "delay", "n", "on")
+
+    def __init__(
+        self,
+        n: int,
+        on: type[BaseException] | tuple[type[BaseException], ...] = (Exception,),
+        delay: float = 0.0,
+        backoff: float = 1.0,
+    ) -> None:
+        if not isinstance(n, int) or isinstance(n, bool):
+            raise TypeError(f"retry takes a whole number of further runs, not {n!r}")
+        if n < 0:
+            raise ValueError(f"retry takes 0 or more further runs, not {n}")
+        on = on if isinstance(on, tuple) else (on,)
+        for one in on:
+            if not (isinstance(one, type) and issubclass(one, BaseException)):
+                raise TypeError(f"retry(on=...) takes exception classes, not {one!r}")
+        self.n = n
+        self.on = on
+        self.delay = _seconds("retry(delay=...)", delay, least=0.0)
+        self.backoff = _seconds("retry(backoff=...)", backoff, least=0.0)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Retry):
+            return NotImplemented
+        return (self.n, self.on, self.delay, self.backoff) == (other.n, other.on, other.delay, other.backoff)
+
+    def __hash__(self) -> int:
+        return hash((self.n, self.on, self.delay, self.backoff))
+
+    def __repr__(self) -> str:
+        """Show it as it is written."""
+        on = ", ".join(one.__name__ for one in self.on)
+        return f"Retry({self.n}, on=({on},), delay={self.delay:g}, backoff={self.backoff:g})"
+
+
+class Options:
+    """Options that were given; immutable.
+
+    What was not given differs from what was given as None: the nearest one that was given wins.
+    """
+
+    __slots__ = ("_given",)
+
+    NAMES: Final = (
+        "timeout",
+        "within",
+        "retry",
+        "priority",
+        "named",
+        "progress",
+        "star",
+        "results",
+        "unordered",
+        "background",
+        "asynced",
+    )
+
+    def __init__(self, **given: Any) -> None:
+        unknown = given.keys() - set(self.NAMES)
+        if unknown:
+            raise TypeError(f"there is no option {sorted(unknown)[0]!r}")
+        if given.get("background") and given.get("asynced"):
+            raise errors.excluding_options("background", "asynced")
+        self._given = given
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        """Yield the options that were given, by name."""
+        return iter(sorted(self._given.items()))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._given
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Options) and self._given == other._given
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        """Show what was given."""
+        return f"Options({', '.join(f'{name}={value!r}' for name, value in self)})"
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Give the value of an option, or the default if it was not given."""
+        return self._given.get(name, default)
+
+    def having(self, name: str, value: Any) -> Options:
+        """Give these options with one set, in place of an earlier setting."""
+        return Options(**{**self._given, name: value})
+
+    def under(self, nearer: Options | None) -> Options:
+        """Give these options overruled by those of a nearer place."""
+        if nearer is None or not nearer._given:
+            return self
+        merged = {**self._given, **nearer._given}
+        if merged.get("background") and merged.get("asynced"):  # of different places: the nearer one wins
+            merged["asynced" if "background" in nearer._given else "background"] = False
+        return Options(**merged)
+
+    def without(self, *names: str) -> Options:
+        """Give these options without some of them."""
+        return Options(**{name: value for name, value in self._given.items() if name not in names})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _options, (self._given,)
+
+
+def _options(given: dict[str, Any]) -> Options:
+    return Options(**given)
+
+
+NOTHING: Final = Options()
+
+
+def seconds_or_none(name: str, seconds: float | None) -> float | None:
+    """Check a limit; infinity is none."""
+    if seconds is None:
+        return None
+    checked = _seconds(name, seconds, least=0.0)
+    if checked == 0.0:
+        raise ValueError(f"{name} takes more than 0 seconds, or None")
+    return None if checked == float("inf") else checked
+
+
+def _seconds(name: str, value: float, *, least: float) -> float:
+    try:
+        if isinstance(value, str | bytes | bool):
+            raise TypeError
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} takes a number, not {value!r}") from None
+    if isnan(number) or number < least:
+        raise ValueError(f"{name} takes {least:g} or more, not {value!r}")
+    return number
+
+
+def whole_number(name: str, value: int) -> int:
+    """Check a whole number."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} takes a whole number, not {value!r}")
+    return value
+
+
+def text(name: str, value: str) -> str:
+    """Check a label."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} takes a text, not {value!r}")
+    return value
