@@ -10,11 +10,10 @@ __version__ = "0.1.0.dev0"
 
 TYPE_CHECKING = False  # typing costs 5 to 20 ms to import
 if TYPE_CHECKING:
-    from ._task import task as task
+    from ._engine.current import CurrentCall as CurrentCall
     from ._engine.current import current_call as current_call
     from ._task import Task as Task
-    from .result import Result as Result
-    from ._engine.current import CurrentCall as CurrentCall
+    from ._task import task as task
     from .errors import CallInterrupted as CallInterrupted
     from .errors import CallTimeout as CallTimeout
     from .errors import EzflowError as EzflowError
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from .errors import WrongProcess as WrongProcess
     from .executor import ProcessPoolExecutor as ProcessPoolExecutor
     from .future import Future as Future
+    from .result import Result as Result
 
 _HOME = {
     "task": "_task",
@@ -47,22 +47,22 @@ _HOME = {
 }
 
 __all__ = [  # written out, because type checkers read it
-    "task",
-    "current_call",
-    "Task",
-    "Result",
-    "CurrentCall",
     "CallInterrupted",
     "CallTimeout",
+    "CurrentCall",
     "EzflowError",
     "Future",
     "PicklingError",
     "PoolBroken",
     "ProcessPoolExecutor",
     "RemoteError",
+    "Result",
+    "Task",
     "UnpicklingError",
     "WorkerDied",
     "WrongProcess",
+    "current_call",
+    "task",
 ]
 
 

@@ -102,8 +102,8 @@ class _All:
     """All results, still sealed."""
 
     failed = False
-    pid = None
-    micros = None
+    pid: int | None = None
+    micros: int | None = None
     attempts = 1
 
     def __init__(self, slots: list[Slot], enveloped: bool) -> None:

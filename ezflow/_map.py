@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from ._call import Call, Sealed
-    from .result import Result
 
 T = TypeVar("T")
 
@@ -64,6 +63,8 @@ class Slot:
         value, error = sealed.open()
         try:
             if enveloped:
+                from .result import envelope
+
                 return envelope(sealed, value, error, self.index)
             if error is not None:
                 raise error
@@ -77,16 +78,6 @@ class Listener(Protocol):
 
     def finished(self, slot: Slot) -> None:
         """Learn that a slot was filled (dispatcher only)."""
-
-
-def envelope(sealed: Sealed, value: Any, error: BaseException | None, index: int | None = None) -> Result[Any]:
-    """Put an end that was opened into an envelope, with what is known of it."""
-    from .result import Result
-
-    seconds = None if sealed.micros is None else sealed.micros * 1e-6
-    return Result(
-        value, error, index=index, attempts=sealed.attempts, seconds=seconds, pid=sealed.pid
-    )
 
 
 class Stream(Generic[T]):

@@ -9,8 +9,9 @@ from .options import NOTHING, Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Self
 
-    from typing_extensions import ParamSpec, Self
+    from typing_extensions import ParamSpec
 
     P = ParamSpec("P")
 else:
@@ -57,7 +58,7 @@ class Task(HowItRuns, WhatGoesIn, Generic[P, T]):
         """Bind as a method does."""
         if instance is None:
             return self
-        return Task(self.fn.__get__(instance, owner), self._options)  # type: ignore[attr-defined]
+        return Task(self.fn.__get__(instance, owner), self._options)
 
     def _having(self, name: str, value: Any) -> Self:
         return type(self)(self.fn, self._options.having(name, value))

@@ -456,7 +456,11 @@ def call_timeout(call: str, seconds: float, cause: BaseException | None) -> Call
 
 def out_of_time(call: str, seconds: float, cause: BaseException | None) -> CallTimeout:
     """Say that a call had not ended, waiting and repeating included, when its time was up."""
-    where = "It was stopped at the place shown above." if isinstance(cause, CallInterrupted) else "It was stopped."
+    where = (
+        "It was stopped at the place shown above."
+        if isinstance(cause, CallInterrupted)
+        else "It was stopped."
+    )
     text = (
         f"{call} had not ended within {seconds:g} s of being submitted. {where}"
         " Give it more time, less work, or more workers."
@@ -552,7 +556,9 @@ def excluding_options(one: str, other: str) -> TypeError:
 
 def repeated_option(name: str) -> TypeError:
     """Say that an option was given twice between a method's name and its parentheses."""
-    return TypeError(f".{name}() was given twice; give it once, or put the other one on the executor or the task")
+    return TypeError(
+        f".{name}() was given twice; give it once, or put the other one on the executor or the task"
+    )
 
 
 def misplaced_option(name: str, place: str, why: str) -> TypeError:

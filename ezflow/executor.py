@@ -33,17 +33,18 @@ from ._gather import ListFuture
 from ._map import Slot, Stream
 from ._plan import Plan, unpack
 from ._sealed import SealedError
+from ._task import Task
 from ._wire.codec import Codec
 from .future import Future
 from .modifiers import Front, HowItRuns, Method, WhatGoesIn
 from .options import NOTHING, Options
-from ._task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
     from multiprocessing.context import BaseContext
+    from typing import Self
 
-    from typing_extensions import ParamSpec, Self
+    from typing_extensions import ParamSpec
 
     from ._wire.codec import Definition
 
@@ -262,11 +263,23 @@ class ProcessPoolExecutor(HowItRuns, WhatGoesIn, concurrent.futures.ProcessPoolE
         return Front(self, Options(**{name: True}))
 
     def unordered(self) -> Any:
-        """Give a front whose `map` gives results as they finish."""
+        """Give a front whose `map` gives results as they finish.
+
+        Returns
+        -------
+        front
+            `submit` and `map` of this pool with that option.
+        """
         return self._giving("unordered")
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Hang the words on methods that override ours, too."""
+        """Hang the words on methods that override ours, too.
+
+        Parameters
+        ----------
+        **kwargs
+            For the next class.
+        """
         super().__init_subclass__(**kwargs)
         for name in ("submit", "map"):
             function = cls.__dict__.get(name)
@@ -456,7 +469,9 @@ class ProcessPoolExecutor(HowItRuns, WhatGoesIn, concurrent.futures.ProcessPoolE
     ) -> Any:
         """Map with options: each item is a call of its own, whatever the chunksize."""
         if plan.star and len(iterables) != 1:
-            raise TypeError(f"map.star() takes one iterable of tuples, lists or mappings, not {len(iterables)}")
+            raise TypeError(
+                f"map.star() takes one iterable of tuples, lists or mappings, not {len(iterables)}"
+            )
         numbers = count(1)
         deadline = plan.deadline()
         if plan.asynced:

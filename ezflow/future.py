@@ -339,7 +339,7 @@ class Future(concurrent.futures.Future[T]):
 
     def _enveloped(self) -> Result[Any]:
         """Give the end in an envelope."""
-        from ._map import envelope
+        from .result import envelope
 
         assert self._facts is not None
         error = self._exception

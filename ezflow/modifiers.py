@@ -22,8 +22,7 @@ from .options import NOTHING, Options, Retry, seconds_or_none, text, whole_numbe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from typing_extensions import Self
+    from typing import Self
 
 
 class HowItRuns:

@@ -88,7 +88,7 @@ class Options:
     def __init__(self, **given: Any) -> None:
         unknown = given.keys() - set(self.NAMES)
         if unknown:
-            raise TypeError(f"there is no option {sorted(unknown)[0]!r}")
+            raise TypeError(f"there is no option {min(unknown)!r}")
         if given.get("background") and given.get("asynced"):
             raise errors.excluding_options("background", "asynced")
         self._given = given

@@ -120,7 +120,8 @@ class Result(Generic[T]):
         except Exception as error:
             if type(error).__name__ == "CancelledError" and is_cancellation(error):
                 raise
-            return Result(err=error, attempts=1, seconds=perf_counter() - began)
+            failed: Result[Any] = Result(err=error, attempts=1, seconds=perf_counter() - began)
+            return failed
         return Result(value, attempts=1, seconds=perf_counter() - began)
 
     def unwrap(self) -> T:
@@ -220,6 +221,12 @@ class Result(Generic[T]):
         import traceback
 
         printer.text(repr(self) + "\n" + "".join(traceback.format_exception(self.err)).rstrip())
+
+
+def envelope(facts: Any, value: Any, error: BaseException | None, index: int | None = None) -> Result[Any]:
+    """Put an end into an envelope, with what the answer says of `pid`, `micros` and `attempts`."""
+    seconds = None if facts.micros is None else facts.micros * 1e-6
+    return Result(value, error, index=index, attempts=facts.attempts, seconds=seconds, pid=facts.pid)
 
 
 def is_cancellation(error: BaseException) -> bool:

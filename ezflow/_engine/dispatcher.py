@@ -679,9 +679,7 @@ class Engine:
         if done:
             # First work for the worker, then the news for the users.
             self._obey(
-                self._machine.handle(
-                    ev.Returned(link.worker, done, monotonic(), micros * 1e-6, heavy, again)
-                )
+                self._machine.handle(ev.Returned(link.worker, done, monotonic(), micros * 1e-6, heavy, again))
             )
             for call, sealed in answers:
                 if call.place is not ev.Place.SETTLED:

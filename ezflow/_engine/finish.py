@@ -40,7 +40,9 @@ async def _collect(generator: AsyncGenerator[Any, None]) -> list[Any]:
     return [item async for item in generator]
 
 
-def _await(coroutine: Coroutine[Any, Any, Any], on_interrupt: Callable[[Callable[[], object] | None], None]) -> Any:
+def _await(
+    coroutine: Coroutine[Any, Any, Any], on_interrupt: Callable[[Callable[[], object] | None], None]
+) -> Any:
     """Run a coroutine to its end in the loop of this worker."""
     import asyncio
 

@@ -95,7 +95,6 @@ from .events import (
     Submitted,
     Ticked,
 )
-
 from .waiting import Waiting
 
 if TYPE_CHECKING:

@@ -312,7 +312,7 @@ class _Loop:
                 if type(value) in UNFINISHED:
                     value = context.run(finish, value, window.on_interrupt)
                 running.number = 0
-                context = extras = None
+                del context, extras
                 self._leave_if_forked()
                 kind = UNSENDABLE
                 fn = args = kwargs = None  # type: ignore[assignment]  # freed before the worker idles
@@ -322,7 +322,7 @@ class _Loop:
             except BaseException as error:
                 self._leave_if_forked()
                 running.number = 0
-                fn = args = kwargs = value = context = extras = None  # type: ignore[assignment]
+                fn = args = kwargs = value = context = extras = None  # type: ignore[assignment]  # noqa: F841
                 if isinstance(error, CallInterrupted):
                     kind = ERROR
                     _cut_own_frames(error)

@@ -94,7 +94,6 @@ def workers(pool: ProcessPoolExecutor) -> set[int]:
 def post(
     pool: ProcessPoolExecutor, fn: Callable[..., Any], *args: Any, limit: float | None = None, **kwargs: Any
 ) -> ezflow.Future[Any]:
-    """Submit a call that may run for `limit` seconds; the public spelling comes with the modifiers."""
-    future: ezflow.Future[Any] = ezflow.Future()
-    pool._post(future, fn, args, kwargs, limit=limit)
+    """Submit a call that may run for `limit` seconds."""
+    future: ezflow.Future[Any] = pool.submit.timeout(limit)(fn, *args, **kwargs)
     return future

@@ -226,12 +226,11 @@ def test_many_rounds_of_limits_lose_nothing(make_pool: MakePool, tmp_path: Path)
 
 STOPPED_PARENT = """
 import os, sys
-from ezflow import Future, ProcessPoolExecutor
+from ezflow import ProcessPoolExecutor
 from tests import work
 pool = ProcessPoolExecutor(1, None)
 pool.submit(work.pid).result(60)
-future = Future()
-pool._post(future, work.pass_gate, (sys.argv[1], sys.argv[2]), {}, limit=2.0)
+future = pool.submit.timeout(2.0)(work.pass_gate, sys.argv[1], sys.argv[2])
 print("running", flush=True)
 print(type(future.exception(60)), flush=True)
 pool.shutdown()
