@@ -60,8 +60,6 @@ world as it was; the answers are facts, the commands are wishes.
 from __future__ import annotations
 
 from enum import Enum
-from heapq import heappop, heappush
-from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Generic
 
 from .events import (
@@ -78,6 +76,7 @@ from .events import (
     InitFailed,
     Interrupt,
     J,
+    Job,
     Kill,
     KillAsked,
     Outcome,
@@ -95,7 +94,7 @@ from .events import (
     Submitted,
     Ticked,
 )
-from .waiting import Waiting
+from .waiting import Timed, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -252,8 +251,8 @@ class Machine(Generic[J]):
         self._next_id = 0
         self._early_deaths = 0
         self._no_start_before: float | None = None
-        self._delayed: list[tuple[float, int, J]] = []  # heap: when it is to run again, number, job
-        self._doomed: list[tuple[float, int, J]] = []  # heap: when its time is up, number, job
+        self._delayed: Timed[J] = Timed(_is_delayed)  # when they are to run again
+        self._doomed: Timed[J] = Timed(_is_open)  # when their time is up
         self._now = 0.0  # of the event that is being handled
         self._out: list[Command[J]] = []
 
@@ -263,9 +262,16 @@ class Machine(Generic[J]):
         """Take one event, give the commands it leads to, to be carried out in order."""
         self._now = getattr(event, "now", self._now)
         _ROWS[type(event)](self, event)
+        if self._doomed or self._delayed:
+            self._doomed.trim(2 * self.n_live)
+            self._delayed.trim(2 * self.n_live)
         out = self._out
         self._out = []  # kept no longer than needed: commands hold jobs, jobs hold users' objects
         return out
+
+    def n_timed(self) -> int:
+        """Count the jobs that are kept for what is to happen to them at some time."""
+        return len(self._delayed) + len(self._doomed)
 
     def next_deadline(self) -> float | None:
         """Give the time at which `Ticked` is wanted next."""
@@ -275,9 +281,9 @@ class Machine(Generic[J]):
         if self._no_start_before is not None:
             times.append(self._no_start_before)
         if self._delayed:
-            times.append(self._delayed[0][0])
+            times.append(self._delayed.next_time())
         if self._doomed:
-            times.append(self._doomed[0][0])
+            times.append(self._doomed.next_time())
         return min(times) if times else None
 
     def flight(self, worker: int) -> Mapping[int, J]:
@@ -314,7 +320,7 @@ class Machine(Generic[J]):
         for job in jobs:
             job.place = Place.WAITING
             if job.deadline is not None:
-                heappush(self._doomed, (job.deadline, job.id, job))
+                self._doomed.add(job.deadline, job)
         self.waiting.extend(jobs)
         self.n_waiting += len(jobs)
         self._spread(event.now)
@@ -680,7 +686,12 @@ class Machine(Generic[J]):
         else:  # it had ended by itself
             w.target = None
             w.state = State.BUSY
-            if w.flight:
+            # 1. a call is to be stopped  2. another, behind it, is cancelled: it will be taken back
+            # 3. the first ends by itself and the worker begins with the second, before it is asked
+            unwanted = [job for job in w.flight.values() if job.stop is StopReason.CANCEL]
+            if unwanted:
+                self._stop(w, unwanted[0])
+            elif w.flight:
                 self._start_clock(w, event.now)
             else:
                 self._go_on(w, event.now)
@@ -745,9 +756,9 @@ class Machine(Generic[J]):
         if self._no_start_before is not None and now >= self._no_start_before:
             self._no_start_before = None
             self._spread(now)
-        if self._delayed and self._delayed[0][0] <= now:
+        if self._delayed:
             self._end_delays(now)
-        if self._doomed and self._doomed[0][0] <= now:
+        if self._doomed:
             self._expire(now)
         self._check_finished()
 
@@ -776,24 +787,23 @@ class Machine(Generic[J]):
             self.n_waiting += 1
         else:
             job.place = Place.DELAYED
-            heappush(self._delayed, (when, job.id, job))
+            self._delayed.add(when, job)
         return True
 
     def _end_delays(self, now: float) -> None:
-        while self._delayed and self._delayed[0][0] <= now:
-            job = heappop(self._delayed)[2]
-            if job.place is Place.DELAYED:
-                job.place = Place.WAITING
-                self.waiting.extend([job])
-                self.n_waiting += 1
+        while (job := self._delayed.due(now)) is not None:
+            self._delayed.pop()
+            job.place = Place.WAITING
+            self.waiting.extend([job])
+            self.n_waiting += 1
         self._spread(now)
 
     def _expire(self, now: float) -> None:
         """End the jobs whose time is up; of those that are with workers one at a time, as each has to be asked back."""
-        while self._doomed and self._doomed[0][0] <= now:
-            job = heappop(self._doomed)[2]
-            if job.place is Place.SETTLED:
-                continue
+        while (job := self._doomed.due(now)) is not None:
+            if isinstance(job.place, int) and self.workers[job.place].asked is not None:
+                return  # its worker has been asked for something a moment ago: first that answer, then once more
+            self._doomed.pop()
             job.expired = True
             self._cancel_asked(CancelAsked(job, True, now))
             if isinstance(job.place, int):
@@ -911,10 +921,8 @@ class Machine(Generic[J]):
         left = [job for job in self.waiting if job.place is Place.WAITING]
         for job in left[keep:]:
             self._settle(job, outcome)
-        delayed, self._delayed = self._delayed, []
-        for _, _, job in sorted(delayed, key=itemgetter(0, 1)):
-            if job.place is Place.DELAYED:
-                self._settle(job, outcome)
+        for job in self._delayed.take_all():
+            self._settle(job, outcome)
 
     def _take_all_back(self) -> None:
         for w in list(self.workers.values()):
@@ -957,6 +965,14 @@ class Machine(Generic[J]):
         if (self.closing or self.broken) and not self.workers and self.n_live == 0 and not self.finished:
             self.finished = True
             self._out.append(Finish())
+
+
+def _is_delayed(job: Job) -> bool:
+    return job.place is Place.DELAYED
+
+
+def _is_open(job: Job) -> bool:
+    return job.place is not Place.SETTLED
 
 
 _LEAVING: Final = frozenset({State.RETIRING, State.ENDING, State.STOPPING})

@@ -1,14 +1,15 @@
-"""The queue of jobs that no worker has: higher priority first, then the older one."""
+"""Queues of jobs: those that no worker has, higher priority first, then the older one; and those that a time is set for."""
 
 from __future__ import annotations
 
 from collections import deque
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Generic
 
 from .events import J
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 
 class Waiting(Generic[J]):
@@ -81,3 +82,55 @@ class Waiting(Generic[J]):
         self._usual.clear()
         self._others.clear()
         self._order.clear()
+
+
+class Timed(Generic[J]):
+    """Jobs that something is to happen to, each at its time, the earliest first.
+
+    A job for which `still` no longer holds stays until it is met or `trim` finds too many of them: whoever ends a job
+    need not look here, and what its caller holds is not kept for hours all the same.
+    """
+
+    def __init__(self, still: Callable[[J], bool]) -> None:
+        self._still = still
+        self._heap: list[tuple[float, int, J]] = []
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def add(self, when: float, job: J) -> None:
+        """Note what is to happen at a time."""
+        heappush(self._heap, (when, job.id, job))
+
+    def next_time(self) -> float:
+        """Give the earliest time; there must be one."""
+        return self._heap[0][0]
+
+    def due(self, now: float) -> J | None:
+        """Give the first job whose time has come, without removing it; None if there is none."""
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            job = heap[0][2]
+            if self._still(job):
+                return job
+            heappop(heap)
+        return None
+
+    def pop(self) -> None:
+        """Remove the job that `due` gave."""
+        heappop(self._heap)
+
+    def trim(self, most: int) -> None:
+        """Forget jobs that nothing is to happen to any more, if there are more jobs than so many."""
+        if len(self._heap) > most:
+            self._heap = [entry for entry in self._heap if self._still(entry[2])]
+            heapify(self._heap)
+
+    def take_all(self) -> list[J]:
+        """Give all that are left, the earliest first, and hold nothing."""
+        entries, self._heap = sorted(self._heap, key=_when), []
+        return [job for _, _, job in entries if self._still(job)]
+
+
+def _when(entry: tuple[float, int, object]) -> tuple[float, int]:
+    return entry[:2]

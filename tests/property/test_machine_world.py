@@ -4,6 +4,9 @@ The world keeps for every worker what a real one has: frames not read yet, the
 claims pipe, the call that runs, answers not read by the parent.  Hypothesis
 chooses what happens next; the dispatcher below obeys commands as the real one
 does.  The invariants are the promises of the pool.
+
+A call that is to be repeated may begin several times, each run once: frames
+carry the run that they are for.
 """
 
 from __future__ import annotations
@@ -23,12 +26,12 @@ from ezflow._engine.machine import AHEAD_SECONDS, MAX_LOSSES, Machine, State
 class Worker:
     """One simulated process."""
 
-    frames: deque[int] = field(default_factory=deque)
-    on_the_way: deque[int] = field(default_factory=deque)  # written, not received
+    frames: deque[tuple[int, int]] = field(default_factory=deque)  # number, which run of it
+    on_the_way: deque[tuple[int, int]] = field(default_factory=deque)  # written, not received
     claims: deque[int] = field(default_factory=deque)
     claimed: int | None = None  # number read from the claims pipe, its call not met yet
     running: int | None = None
-    answers: list[int] = field(default_factory=list)
+    answers: list[tuple[int, bool]] = field(default_factory=list)  # number, did it raise what is retried
     interrupted: bool = False
     exiting: bool = False
     killed: bool = False
@@ -60,12 +63,16 @@ class MachineWorld(RuleBasedStateMachine):
         self.workers: dict[int, Worker] = {}
         self.coming: set[int] = set()  # workers asked for and not made
         self.starting: set[int] = set()  # made and not ready
-        self.started: dict[int, int] = {}  # call → how often a worker began it
+        self.started: dict[tuple[int, int], int] = {}  # call and run → how often a worker began it
+        self.not_before: dict[int, float] = {}  # call → when the pause before its next run ends
+        self.unwanted: set[int] = set()  # dropped: not repeated, if they run
         self.finished_by_worker: set[int] = set()
         self.ended: dict[int, str] = {}
         self.revoked_for_ever: set[int] = set()
         self.cancelled_by_user: set[int] = set()
+        self.cancelled_if_waiting: set[int] = set()
         self.closing = False
+        self.cancelling = False
 
     # ------------------------------------------------------------ the dispatcher
 
@@ -78,7 +85,14 @@ class MachineWorld(RuleBasedStateMachine):
                 self.coming.add(command.worker)
             elif isinstance(command, m.Send):
                 w = self.workers[command.worker]
-                w.on_the_way.extend(job.id for job in command.jobs)
+                for job in command.jobs:
+                    assert self.now >= self.not_before.get(job.id, 0.0), "a pause was cut short"
+                    assert not any(
+                        other.priority > job.priority
+                        for other in self.machine.waiting
+                        if other.place is m.Place.WAITING
+                    ), "a more urgent call waits"
+                w.on_the_way.extend((job.id, job.attempt) for job in command.jobs)
                 w.claims.extend(job.id for job in command.jobs)
                 assert not w.killed and not w.exiting, "work for a worker that is leaving"
             elif isinstance(command, m.Revoke):
@@ -96,7 +110,7 @@ class MachineWorld(RuleBasedStateMachine):
                 self.tell(m.Collected(command.worker, self.now))
             elif isinstance(command, m.Interrupt):
                 w = self.workers[command.worker]
-                assert w.running in (command.call, None) or command.call in w.answers
+                assert w.running in (command.call, None) or command.call in [call for call, _ in w.answers]
                 w.interrupted = w.running == command.call
             elif isinstance(command, m.Kill):
                 if command.worker in self.workers:
@@ -119,33 +133,90 @@ class MachineWorld(RuleBasedStateMachine):
             return
         assert call not in self.ended, f"call {call} ended twice"
         self.ended[call] = command.outcome.value
-        if command.outcome is m.Outcome.CANCELLED and not self.started.get(call):
-            self.revoked_for_ever.add(call)
+        job = command.job
+        if command.outcome is m.Outcome.CANCELLED:
+            asked = self.cancelled_by_user | self.cancelled_if_waiting | self.unwanted
+            assert self.cancelling or call in asked, "nobody cancelled it"
+            if not any(number == call for number, _ in self.started):
+                self.revoked_for_ever.add(call)
+        if command.outcome is m.Outcome.TIMED_OUT:
+            assert job.limit is not None or job.expired
+            assert not job.expired or job.deadline <= self.now
+            assert job.expired or not self.ought_to_repeat(job, timed_out=True)
         if command.outcome is m.Outcome.WORKER_DIED:
             assert command.worker is not None
+            assert not self.ought_to_repeat(job, died=True)
             w = self.workers[command.worker]
             assert call in (w.running, w.claimed) or command.job.losses == MAX_LOSSES, (
                 "an innocent call was blamed"
             )
 
+    def ought_to_repeat(self, job: m.Job, *, died: bool = False, timed_out: bool = False) -> bool:
+        """Tell whether the user is owed one more run of a job that has failed like this."""
+        retry = job.retry
+        if retry is None or job.attempt > retry.n or job.expired or self.cancelling or self.machine.broken:
+            return False
+        if job.id in self.cancelled_by_user | self.unwanted or (died and not retry.died):
+            return False
+        if timed_out and not retry.timed_out:
+            return False
+        return job.deadline is None or self.now + retry.pause(job.attempt) < job.deadline
+
     def read(self, worker: int) -> None:
         w = self.workers[worker]
         if w.answers:
-            done, w.answers = w.answers, []
-            for call in done:
-                job = self.jobs[call]
-                if job.place is not m.Place.SETTLED:
-                    assert call not in self.ended
-                    self.ended[call] = "answered"
-            self.tell(m.Returned(worker, done, self.now, len(done) * self.pace))
+            answers, w.answers = w.answers, []
+            flight = self.machine.flight(worker)
+            mine = [(flight[call], again) for call, again in answers if call in flight]
+            is_stopped = self.machine.workers[worker].state is State.STOPPING
+            owed = {job.id: again and self.ought_to_repeat(job) for job, again in mine}
+            runs = {job.id: job.attempt for job, _ in mine}
+            for job, again in mine:
+                if again and owed[job.id] and not is_stopped:
+                    assert job.retry is not None
+                    self.not_before[job.id] = self.now + job.retry.pause(job.attempt)
+            self.tell(
+                m.Returned(
+                    worker,
+                    [call for call, _ in answers],
+                    self.now,
+                    len(answers) * self.pace,
+                    again=[call for call, again in answers if again],
+                )
+            )
+            for job, _ in mine:
+                if job.place is m.Place.SETTLED:
+                    assert job.id not in self.ended, f"call {job.id} ended twice"
+                    assert is_stopped or not owed[job.id], "a failed call was not repeated"
+                    self.ended[job.id] = "answered"
+                else:
+                    assert job.attempt == runs[job.id] + 1, "an answer was lost"
 
     # ------------------------------------------------------------ what happens
 
-    @rule(n=st.integers(1, 8), limited=st.booleans())
-    def submit(self, n: int, limited: bool) -> None:
+    @rule(
+        n=st.integers(1, 8),
+        limited=st.booleans(),
+        within=st.sampled_from([None, None, 0.02, 0.5, 4.0]),
+        priority=st.sampled_from([0, 0, 0, -1, 2]),
+        retry=st.none()
+        | st.builds(
+            m.Retry,
+            st.integers(1, 2),
+            st.sampled_from([0.0, 0.0, 0.05, 1.0]),
+            st.sampled_from([1.0, 2.0]),
+            died=st.booleans(),
+            timed_out=st.booleans(),
+        ),
+    )
+    def submit(
+        self, n: int, limited: bool, within: float | None, priority: int, retry: m.Retry | None
+    ) -> None:
         if self.closing:
             return
-        new = [m.Job(self.next_id + i, limit=2.0 if limited else None) for i in range(n)]
+        limit = 2.0 if limited else None
+        deadline = None if within is None else self.now + within
+        new = [m.Job(self.next_id + i, 0, limit, deadline, priority, retry) for i in range(n)]
         self.next_id += n
         self.jobs.update((job.id, job) for job in new)
         self.tell(m.Submitted(new, self.now))
@@ -175,18 +246,18 @@ class MachineWorld(RuleBasedStateMachine):
         return sorted(w for w, world in self.workers.items() if not world.killed and w not in self.starting)
 
     @precondition(lambda self: self.living())
-    @rule(data=st.data(), steps=st.integers(1, 6))
-    def work(self, data: st.DataObject, steps: int) -> None:
+    @rule(data=st.data(), steps=st.integers(1, 6), raises=st.booleans())
+    def work(self, data: st.DataObject, steps: int, raises: bool) -> None:
         """A worker goes on: claims, starts, finishes."""
         worker = data.draw(st.sampled_from(self.living()))
         w = self.workers[worker]
         for _ in range(steps):
-            self.step(w)
+            self.step(w, raises)
 
-    def step(self, w: Worker) -> None:
+    def step(self, w: Worker, raises: bool) -> None:
         """One move of a worker, as `Intake.next_call` makes it; numbers may arrive before their calls."""
         if w.running is not None:
-            w.answers.append(w.running)
+            w.answers.append((w.running, raises and self.jobs[w.running].retry is not None))
             self.finished_by_worker.add(w.running)
             w.running = None
             w.served += 1
@@ -196,12 +267,12 @@ class MachineWorld(RuleBasedStateMachine):
                 if not w.claims:
                     return  # waits for a number
                 w.claimed = w.claims.popleft()
-            call = w.frames.popleft()
+            call, run = w.frames.popleft()
             if w.claimed != call:
                 continue  # taken back
             w.claimed = None
             assert call not in self.revoked_for_ever, "a revoked call started"
-            self.started[call] = self.started.get(call, 0) + 1
+            self.started[call, run] = self.started.get((call, run), 0) + 1
             w.running = call
             return
 
@@ -238,42 +309,68 @@ class MachineWorld(RuleBasedStateMachine):
     def cancel(self, data: st.DataObject, stop: bool) -> None:
         open_jobs = [j for j in self.jobs.values() if j.place is not m.Place.SETTLED]
         job = data.draw(st.sampled_from(open_jobs))
-        if stop:
-            self.cancelled_by_user.add(job.id)
+        (self.cancelled_by_user if stop else self.cancelled_if_waiting).add(job.id)
         self.tell(m.CancelAsked(job, stop, self.now))
 
     @precondition(lambda self: len(self.jobs) > 5)
     @rule(data=st.data())
     def drop_many(self, data: st.DataObject) -> None:
         unwanted = data.draw(st.lists(st.sampled_from(sorted(self.jobs)), unique=True, max_size=10))
+        self.unwanted.update(unwanted)
         self.tell(m.DropAsked([self.jobs[i] for i in unwanted], self.now))
 
     @rule(seconds=st.sampled_from([0.001, 0.03, 0.1, 1.0, 2.5, 10.0]))
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
-        deadline = self.machine.next_deadline()
-        if deadline is not None and deadline <= self.now:
+        self.tick()
+        overdue = [j for j in self.jobs.values() if j.deadline is not None and j.deadline <= self.now]
+        assert all(j.expired or j.place is m.Place.SETTLED for j in overdue)
+
+    def tick(self) -> None:
+        """Do what the dispatcher does when a deadline has passed, until none has."""
+        for _ in range(200):
+            deadline = self.machine.next_deadline()
+            if deadline is None or deadline > self.now:
+                return
             for worker in sorted(self.workers):
                 self.read(worker)
             self.tell(m.Ticked(self.now))
+        raise AssertionError("the clock is asked for again and again")
 
     @rule(cancel=st.booleans())
     @precondition(lambda self: len(self.jobs) > 20)
     def close(self, cancel: bool) -> None:
         self.closing = True
+        self.cancelling |= cancel
         self.tell(m.CloseAsked(cancel, self.now))
 
     @rule()
     @precondition(lambda self: len(self.jobs) > 40)
     def kill(self) -> None:
-        self.closing = True
+        self.closing = self.cancelling = True
         self.tell(m.KillAsked(self.now))
 
     # ------------------------------------------------------------ what always holds
 
     @invariant()
-    def no_call_starts_twice(self) -> None:
-        assert all(n == 1 for n in getattr(self, "started", {}).values())
+    def each_run_of_a_call_starts_once(self) -> None:
+        for (call, run), n in getattr(self, "started", {}).items():
+            job = self.jobs[call]
+            assert n == 1
+            assert run <= job.attempt <= 1 + (0 if job.retry is None else job.retry.n)
+
+    @invariant()
+    def what_is_to_end_does_not_run_on(self) -> None:
+        for job in getattr(self, "jobs", {}).values():
+            if job.place is m.Place.SETTLED or not (job.expired or job.id in self.cancelled_by_user):
+                continue
+            assert isinstance(job.place, int), "it waits although nobody wants it"
+            assert self.machine.workers[job.place].state in (State.STOPPING, State.ENDING)
+
+    @invariant()
+    def nothing_that_has_ended_is_kept(self) -> None:
+        if hasattr(self, "machine"):
+            assert self.machine.n_timed() <= 4 * self.machine.n_live
 
     @invariant()
     def workers_hold_no_more_than_they_may(self) -> None:
@@ -318,15 +415,13 @@ class MachineWorld(RuleBasedStateMachine):
                     continue
                 w.frames.extend(w.on_the_way)
                 w.on_the_way.clear()
-                self.step(w)
+                self.step(w, raises=True)
                 self.read(worker)
             for worker in sorted(self.workers):
                 if self.workers[worker].killed or self.workers[worker].exiting:
                     self.bury(worker)
             self.now += 0.1
-            deadline = self.machine.next_deadline()
-            if deadline is not None and deadline <= self.now:
-                self.tell(m.Ticked(self.now))
+            self.tick()
         assert self.machine.finished, "the pool never ended"
         assert set(self.ended) == set(self.jobs), "a call never ended"
         for call, how in self.ended.items():
