@@ -8,6 +8,7 @@ from ._engine.events import Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from contextvars import Context
 
     from ._engine.events import Retry
     from ._wire.codec import Definition
@@ -49,7 +50,7 @@ class Sealed(Protocol):
 class Call(Job):
     """A call from `submit` or `map` until it is settled."""
 
-    __slots__ = ("index", "interrupted", "label", "needs", "payload", "sink", "within")
+    __slots__ = ("context", "index", "interrupted", "label", "needs", "payload", "sink", "within")
 
     def __init__(
         self,
@@ -66,6 +67,7 @@ class Call(Job):
         Job.__init__(self, number, len(payload), limit, deadline, priority, retry)
         self.index = 0  # position in its map, counted from 1; 0 for none
         self.within = 0.0  # seconds that the deadline left it when it was made
+        self.context: Context | None = None  # of the submitter, where output is forwarded
         self.payload = payload
         self.needs = needs
         self.label = label

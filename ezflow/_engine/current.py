@@ -25,9 +25,12 @@ class CurrentCall:
         Its label, if it was given one.
     deadline : float or None
         Time on the clock of `time.monotonic` at which its limits end, None without limits.
+    seed : tuple of int or None
+        In a pool with a seed, two numbers of its own, the same in every run of the program:
+        ``numpy.random.default_rng(current_call().seed)`` gives a generator, and with None one seeded by the system.
     """
 
-    __slots__ = ("_is_asked_to_end", "_report", "attempt", "deadline", "index", "name")
+    __slots__ = ("_is_asked_to_end", "_report", "attempt", "deadline", "index", "name", "seed")
 
     def __init__(
         self,
@@ -37,7 +40,9 @@ class CurrentCall:
         deadline: float | None,
         report: Callable[[object], None],
         is_asked_to_end: Callable[[], bool],
+        seed: tuple[int, int] | None = None,
     ) -> None:
+        self.seed = seed
         self.index = index
         self.attempt = attempt
         self.name = name
@@ -127,4 +132,5 @@ def current_call() -> CurrentCall:
         min(ends, default=None),
         report,
         lambda: is_asked_to_end(number),
+        extras.get("seed"),
     )

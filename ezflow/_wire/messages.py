@@ -25,6 +25,9 @@ MAX_MICROS: Final = (1 << 32) - 1
 CALL: Final = 1
 DEFINE: Final = 2
 EXIT: Final = 3
+CREDIT: Final = 4
+"""So many more items of a stream are wanted; the payload is a `GRANT`, 0 asks for the end."""
+GRANT: Final = Struct("=I")
 
 # worker → parent
 READY: Final = 10
@@ -38,6 +41,11 @@ UNSENDABLE: Final = 15
 """The result could not be pickled; the payload is a packed exception."""
 REPORT: Final = 16
 """Word of a running call's progress; the payload is a packed value."""
+LOG: Final = 17
+"""A log record, of a call or of none; the payload is a pickled dictionary."""
+
+ITEM: Final = 20
+"""One item of a generator that is streamed; the payload is a packed value."""
 
 # flags of answers
 HEAVY: Final = 1
