@@ -32,6 +32,7 @@ class Plan:
         "priority",
         "results",
         "star",
+        "stream",
         "timeout",
         "unordered",
         "within",
@@ -43,11 +44,16 @@ class Plan:
         self.priority: int = options.get("priority", 0)
         self.name: str | None = options.get("named")
         self.star = bool(options.get("star"))
+        self.stream: int = options.get("stream", 0)
         self.results = bool(options.get("results"))
         self.unordered = bool(options.get("unordered"))
         self.background = bool(options.get("background"))
         self.asynced = bool(options.get("asynced"))
         retry: Retry | None = options.get("retry")
+        if self.stream:
+            for name, given in (("results", self.results), ("retry", retry is not None and retry.n)):
+                if given:
+                    raise errors.excluding_options("stream", name)
         self._retry: events.Retry | None = None
         self._extras: dict[str, Any] = {}
         if retry is not None and retry.n:
@@ -59,6 +65,8 @@ class Plan:
                 died=any(one in _DEATHS for one in retry.on),
                 timed_out=any(issubclass(errors.CallTimeout, one) for one in retry.on),
             )
+        if self.stream:
+            self._extras["stream"] = self.stream
         if self.name is not None:
             self._extras["name"] = self.name
         if self.timeout is not None:

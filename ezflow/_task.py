@@ -63,8 +63,8 @@ class Task(HowItRuns, WhatGoesIn, Generic[P, T]):
     def _having(self, name: str, value: Any) -> Self:
         return type(self)(self.fn, self._options.having(name, value))
 
-    def _giving(self, name: str) -> Any:
-        return self._having(name, True)
+    def _giving(self, name: str, value: Any = True) -> Any:
+        return self._having(name, value)
 
     def unordered(self) -> Any:
         """Give the results of `map` as they finish."""

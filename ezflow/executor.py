@@ -5,13 +5,13 @@ from __future__ import annotations
 import concurrent.futures
 import copyreg
 import multiprocessing
+import operator
 import os
 import pickle
 import signal
 import sys
 import threading
 import weakref
-from collections import deque
 from collections.abc import AsyncIterable
 from contextvars import copy_context
 from functools import partial
@@ -20,7 +20,7 @@ from time import monotonic
 from types import CoroutineType, FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from . import errors
+from . import _through, errors
 from ._amap import AsyncMap
 from ._call import Call, label_of, run_chunk
 from ._cpus import thread_caps, usable_cpus
@@ -28,15 +28,18 @@ from ._engine import exit as engine_exit
 from ._engine import worker
 from ._engine.child import Starter
 from ._engine.dispatcher import Engine
+from ._engine.echo import is_in_notebook, new_mark
 from ._engine.machine import Machine
+from ._engine.outlet import Levels
 from ._gather import ListFuture
 from ._map import Slot, Stream
 from ._plan import Plan, unpack
 from ._sealed import SealedError
+from ._stream import Inbox, ItemStream
 from ._task import Task
 from ._wire.codec import Codec
 from .future import Future
-from .modifiers import Front, HowItRuns, Method, WhatGoesIn
+from .modifiers import ExecutorWords, Method
 from .options import NOTHING, Options
 
 if TYPE_CHECKING:
@@ -55,7 +58,7 @@ T = TypeVar("T")
 _numbers = count()
 
 
-class ProcessPoolExecutor(HowItRuns, WhatGoesIn, concurrent.futures.ProcessPoolExecutor):
+class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor):
     """Run calls in a pool of worker processes.
 
     A drop-in subclass of `concurrent.futures.ProcessPoolExecutor` on an engine
@@ -89,6 +92,16 @@ class ProcessPoolExecutor(HowItRuns, WhatGoesIn, concurrent.futures.ProcessPoolE
     grace : float
         Seconds a stopped call has for its ``finally`` blocks, before its worker
         and everything it started are killed.
+    output : bool, optional
+        Whether what workers print and log arrives in this process: in
+        `sys.stdout`, `sys.stderr` and the loggers, whole lines, before the
+        future of the call is done.  By default only in notebooks; elsewhere
+        workers share the descriptors of this process.
+    seed : int, optional
+        At least 0.  Every call then begins with `random` and, if it is imported,
+        `numpy.random` in a state that only depends on `seed` and on how many
+        calls were submitted before.  `CurrentCall.seed` is for other generators.
+        By default every worker has random streams of its own.
 
     Raises
     ------
@@ -133,6 +146,8 @@ class ProcessPoolExecutor(HowItRuns, WhatGoesIn, concurrent.futures.ProcessPoolE
         idle_timeout: float | None = None,
         max_memory_per_child: int | None = None,
         grace: float = 0.2,
+        output: bool | None = None,
+        seed: int | None = None,
     ) -> None:
         # The standard initialiser is not called: it makes the queues and locks
         # of an engine that is not used here.
@@ -154,6 +169,10 @@ class ProcessPoolExecutor(HowItRuns, WhatGoesIn, concurrent.futures.ProcessPoolE
                 raise ValueError(f"{name} must be greater than 0")
         if grace < 0:
             raise ValueError("grace must not be negative")
+        if seed is not None:
+            seed = operator.index(seed)
+            if seed < 0:
+                raise ValueError("seed must not be negative")
         if mp_context is None:
             method = multiprocessing.get_start_method(allow_none=True) or "forkserver"
             mp_context = multiprocessing.get_context(method)
@@ -168,6 +187,9 @@ class ProcessPoolExecutor(HowItRuns, WhatGoesIn, concurrent.futures.ProcessPoolE
         self._idle_timeout = idle_timeout
         self._max_memory_per_child = max_memory_per_child
         self._grace = grace
+        self._output = is_in_notebook() if output is None else bool(output)
+        self._seed = seed
+        self._n_submitted = count()
         self._codec = Codec(inherits=mp_context.get_start_method() == "fork")
         self._engine: Engine | None = None
         self._engine_lock = threading.RLock()
@@ -176,8 +198,7 @@ class ProcessPoolExecutor(HowItRuns, WhatGoesIn, concurrent.futures.ProcessPoolE
 
     # ------------------------------------------------------------ calls
 
-    @Method
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+    def _submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Schedule ``fn(*args, **kwargs)`` in a worker.
 
         Parameters
@@ -210,10 +231,15 @@ class ProcessPoolExecutor(HowItRuns, WhatGoesIn, concurrent.futures.ProcessPoolE
             future: Future[T] = Future()
             self._post(future, fn, args, kwargs)
             return future
-        plan, fn = self._plan(fn)
+        options, fn = self._gather(fn)
+        plan = Plan.of(options)
+        if plan.stream:
+            return self._submit_stream(plan, fn, args, kwargs)  # type: ignore[return-value]  # see `modifiers`
         if plan.asynced:
             return self._submit_asynced(plan, fn, args, kwargs)  # type: ignore[return-value]  # see `modifiers`
         return self._submit_planned(plan, fn, args, kwargs)
+
+    submit = Method(_submit)
 
     def _submit_planned(
         self,
@@ -230,18 +256,26 @@ class ProcessPoolExecutor(HowItRuns, WhatGoesIn, concurrent.futures.ProcessPoolE
         self._post(future, fn, args, kwargs, plan, deadline or plan.deadline(), index)
         return future
 
+    def _submit_stream(
+        self, plan: Plan, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> ItemStream[Any]:
+        """Submit a call whose items are wanted as they come."""
+        stream = ItemStream[Any](self._open_engine(), plan.stream)
+        self._post(stream.inbox, fn, args, kwargs, plan, plan.deadline())
+        return stream
+
     async def _submit_asynced(
         self, plan: Plan, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         return await self._submit_planned(plan, fn, args, kwargs)
 
-    def _plan(self, fn: Callable[..., Any]) -> tuple[Plan, Callable[..., Any]]:
-        """Give what is to be kept of all options: the method's win over the task's, those over the executor's."""
+    def _gather(self, fn: Callable[..., Any]) -> tuple[Options, Callable[..., Any]]:
+        """Give the options of a call and the bare function: the method's win over the task's, those over ours."""
         options = self._options or NOTHING
         if isinstance(fn, Task):
             options = options.under(fn._options)
             fn = fn.fn
-        return Plan.of(options.under(self._nearest)), fn
+        return options.under(self._nearest), fn
 
     def _view(self, options: Options | None = None, nearest: Options | None = None) -> Self:
         """Give the same pool with other defaults."""
@@ -259,19 +293,6 @@ class ProcessPoolExecutor(HowItRuns, WhatGoesIn, concurrent.futures.ProcessPoolE
     def _having(self, name: str, value: Any) -> Self:
         return self._view(Options(**{name: value}))
 
-    def _giving(self, name: str) -> Any:
-        return Front(self, Options(**{name: True}))
-
-    def unordered(self) -> Any:
-        """Give a front whose `map` gives results as they finish.
-
-        Returns
-        -------
-        front
-            `submit` and `map` of this pool with that option.
-        """
-        return self._giving("unordered")
-
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Hang the words on methods that override ours, too.
 
@@ -288,7 +309,7 @@ class ProcessPoolExecutor(HowItRuns, WhatGoesIn, concurrent.futures.ProcessPoolE
 
     def _post(
         self,
-        sink: Future[Any] | Slot,
+        sink: Future[Any] | Slot | Inbox,
         fn: Callable[..., object],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
@@ -307,6 +328,9 @@ class ProcessPoolExecutor(HowItRuns, WhatGoesIn, concurrent.futures.ProcessPoolE
         if len(context):
             extras = {} if extras is None else dict(extras)
             extras["context"] = list(context.items())
+        if self._seed is not None:
+            extras = {} if extras is None else dict(extras)
+            extras["seed"] = self._seed, next(self._n_submitted)
         try:
             if plan is not None and plan.star:
                 args, kwargs = unpack(args, kwargs)
@@ -316,9 +340,11 @@ class ProcessPoolExecutor(HowItRuns, WhatGoesIn, concurrent.futures.ProcessPoolE
             return
         call = Call(engine.next_id(), payload, needs, label_of(fn), sink)
         call.index = index
+        if self._output:
+            call.context = context
         if plan is not None:
             plan.mark(call, deadline)
-        if type(sink) is Slot:
+        if type(sink) is Slot or type(sink) is Inbox:
             sink.call = call
         else:
             sink._bind(call, engine)  # type: ignore[union-attr]  # subclasses of Future come here
@@ -377,7 +403,10 @@ class ProcessPoolExecutor(HowItRuns, WhatGoesIn, concurrent.futures.ProcessPoolE
             idle_timeout=self._idle_timeout,
             grace=self._grace,
         )
-        package = _Package(self._codec, self._initializer, self._initargs, self._max_memory_per_child, method)
+        mark = new_mark() if self._output else None
+        package = _Package(
+            self._codec, self._initializer, self._initargs, self._max_memory_per_child, method, mark
+        )
         starter = Starter(
             self._mp_context,
             worker.main,
@@ -385,6 +414,7 @@ class ProcessPoolExecutor(HowItRuns, WhatGoesIn, concurrent.futures.ProcessPoolE
             (self._initializer, self._initargs),
             preload=("ezflow._engine.worker",),
             environ_defaults=thread_caps(self._max_workers, os.environ),
+            with_outputs=self._output,
         )
         engine = Engine(
             machine,
@@ -392,19 +422,20 @@ class ProcessPoolExecutor(HowItRuns, WhatGoesIn, concurrent.futures.ProcessPoolE
             package.needs,
             name=f"ezflow-{next(_numbers)}",
             cancel_running=self._cancel_running,
+            mark=mark,
         )
         # A pool that nobody holds any more finishes its calls and ends.
         weakref.finalize(self._life, engine.close, cancel=False).atexit = False
         return engine
 
-    @Method
-    def map(
+    def _map(
         self,
         fn: Callable[..., T],
         *iterables: Iterable[Any],
         timeout: float | None = None,
         chunksize: int = 1,
         buffersize: int | None = None,
+        **keywords: Any,
     ) -> Iterator[T]:
         """Call `fn` with the elements of the iterables; yield the results in order.
 
@@ -423,6 +454,8 @@ class ProcessPoolExecutor(HowItRuns, WhatGoesIn, concurrent.futures.ProcessPoolE
         buffersize : int, optional
             Calls submitted and not yet yielded; the inputs are read no further
             ahead.  None reads all inputs at once.
+        **keywords
+            Only after ``star()``: keyword arguments of every call.
 
         Returns
         -------
@@ -439,7 +472,7 @@ class ProcessPoolExecutor(HowItRuns, WhatGoesIn, concurrent.futures.ProcessPoolE
         ValueError
             If `chunksize` or `buffersize` is less than 1.
         TypeError
-            If `buffersize` is no integer.
+            If `buffersize` is no integer, or there are other keywords without ``star()``.
         """
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
@@ -450,8 +483,10 @@ class ProcessPoolExecutor(HowItRuns, WhatGoesIn, concurrent.futures.ProcessPoolE
                 raise ValueError("buffersize must be None or > 0")
         end = None if timeout is None else timeout + monotonic()
         if self._options is not None or self._nearest is not None or isinstance(fn, Task):
-            plan, fn = self._plan(fn)
-            return self._map_planned(plan, fn, iterables, end, buffersize)
+            options, fn = self._gather(fn)
+            return self._map_planned(options, fn, iterables, keywords, end, buffersize)  # type: ignore[no-any-return]
+        if keywords:
+            raise errors.unexpected_keyword("map", keywords)
         inputs: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
         if chunksize > 1:
             chunks = iter(lambda: list(islice(inputs, chunksize)), [])
@@ -459,52 +494,65 @@ class ProcessPoolExecutor(HowItRuns, WhatGoesIn, concurrent.futures.ProcessPoolE
             return _entered(_flatten(chunked))
         return self._results(fn, inputs, end, buffersize)
 
+    map = Method(_map)
+
     def _map_planned(
         self,
-        plan: Plan,
+        options: Options,
         fn: Callable[..., Any],
         iterables: tuple[Iterable[Any], ...],
+        keywords: dict[str, Any],
         end: float | None,
         buffersize: int | None,
     ) -> Any:
         """Map with options: each item is a call of its own, whatever the chunksize."""
+        plan = Plan.of(options)
         if plan.star and len(iterables) != 1:
             raise TypeError(
                 f"map.star() takes one iterable of tuples, lists or mappings, not {len(iterables)}"
             )
+        if keywords and not plan.star:
+            raise errors.unexpected_keyword("map", keywords)
+        if end is not None and (plan.asynced or plan.background):
+            raise errors.no_waiting_to_limit("asynced" if plan.asynced else "background")
+        through = self._through(fn, options, plan)
         numbers = count(1)
         deadline = plan.deadline()
         if plan.asynced:
-            if end is not None:
-                raise TypeError("map.asynced() takes no timeout; use asyncio.timeout, or .within()")
             if buffersize is None and any(isinstance(each, AsyncIterable) for each in iterables):
                 buffersize = 4 * self._max_workers  # who knows whether it ends
 
             def submit_one(args: tuple[Any, ...]) -> Future[Any]:
-                return self._submit_planned(plan, fn, args, {}, deadline, next(numbers))
+                if through is not None:
+                    return through.future(args, keywords)
+                return self._submit_planned(plan, fn, args, keywords, deadline, next(numbers))
 
             return AsyncMap[Any](submit_one, iterables, buffersize, unordered=plan.unordered)
         inputs: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
-        engine = self._open_engine()
+        cancel_waiting, stop = _through.cancel_waiting, _through.stop
+        if through is None:
+            engine = self._open_engine()
+            cancel_waiting, stop = engine.cancel_waiting, engine.stop
 
         def submit_next(slot: Slot) -> bool:
             for args in inputs:
-                self._post(slot, fn, args, {}, plan, deadline, next(numbers))
+                if through is not None:
+                    through.fill(slot, args, keywords)
+                else:
+                    self._post(slot, fn, args, keywords, plan, deadline, next(numbers))
                 return True
             return False
 
         if plan.background:
-            future = ListFuture(
-                engine.cancel_waiting, engine.stop, enveloped=plan.results, unordered=plan.unordered
-            )
+            future = ListFuture(cancel_waiting, stop, enveloped=plan.results, unordered=plan.unordered)
             future.submit_all(submit_next)
             return future
         stream = Stream[Any](
             submit_next,
-            engine.cancel_waiting,
+            cancel_waiting,
             buffersize,
             end,
-            engine.check_waiting,
+            self._check_waiting,
             enveloped=plan.results,
             unordered=plan.unordered,
         )
@@ -518,19 +566,35 @@ class ProcessPoolExecutor(HowItRuns, WhatGoesIn, concurrent.futures.ProcessPoolE
         buffersize: int | None,
     ) -> Generator[Any, None, None]:
         """Submit now, as far as `buffersize` allows, and give the iterator of results."""
-        if "submit" in self.__dict__ or type(self).submit is not ProcessPoolExecutor.submit:
-            # Somebody replaced `submit` (tqdm's process_map does): every item goes through it.
-            return _results_by_future(self.submit, fn, inputs, end, buffersize)
-        engine = self._open_engine()
+        through = self._through(fn, NOTHING)
+        cancel_waiting = _through.cancel_waiting if through is not None else self._open_engine().cancel_waiting
 
         def submit_next(slot: Slot) -> bool:
             for args in inputs:
-                self._post(slot, fn, args, {}, None, None, slot.index + 1)
+                if through is not None:
+                    through.fill(slot, args, {})
+                else:
+                    self._post(slot, fn, args, {}, None, None, slot.index + 1)
                 return True
             return False
 
-        stream = Stream[Any](submit_next, engine.cancel_waiting, buffersize, end, engine.check_waiting)
+        stream = Stream[Any](submit_next, cancel_waiting, buffersize, end, self._check_waiting)
         return _entered(stream.results())
+
+    def _through(
+        self, fn: Callable[..., Any], options: Options, plan: Plan | None = None
+    ) -> _through.Submitter | None:
+        """Give what submits items by a `submit` that somebody replaced (tqdm's process_map does) or overrode."""
+        if "submit" not in self.__dict__ and type(self).submit is ProcessPoolExecutor.submit:
+            return None
+        bare = self._view()
+        bare._options = bare._nearest = None
+        return _through.Submitter(bare.submit, fn, options.how_it_runs(), plan)
+
+    def _check_waiting(self) -> None:
+        """Raise where waiting would never end."""
+        if self._engine is not None:
+            self._engine.check_waiting()
 
     # ------------------------------------------------------------ the end
 
@@ -585,6 +649,22 @@ class ProcessPoolExecutor(HowItRuns, WhatGoesIn, concurrent.futures.ProcessPoolE
         raise TypeError("a ProcessPoolExecutor cannot be pickled; make a pool of its own where one is needed")
 
     # ------------------------------------------------------------ looking in
+
+    def stacks(self) -> dict[int, str]:
+        """Tell what every worker is doing now.
+
+        Returns
+        -------
+        dict of int to str
+            By pid: ``"idle"``, or the call it runs and where it is, as lines of a traceback, most recent call last.
+
+        Notes
+        -----
+        Takes a second at most, and disturbs no call: a signal handler in C writes the lines, so a call that hangs in
+        C code is seen as well.  A worker that is stopped gives no answer, which is then said.
+        """
+        engine = self._engine
+        return engine.stacks(1.0) if engine is not None else {}
 
     def __repr__(self) -> str:
         """Show the start method, workers and pending calls."""
@@ -641,7 +721,9 @@ class _Package:
         initargs: tuple[Any, ...],
         max_rss: int | None,
         method: str,
+        mark: bytes | None,
     ) -> None:
+        self._mark = mark
         self._codec = codec
         self._initializer = initializer
         self._initargs = initargs
@@ -655,40 +737,13 @@ class _Package:
             payload, self._needs = self._codec.pack_initializer(self._initializer, self._initargs)
             definitions = [(d.key, d.data) for d in self._needs]
             settings = {**settings, "initializer": payload, "definitions": definitions}
+        if self._mark is not None:
+            settings = {**settings, "output": (self._mark, Levels.capture())}
         return pickle.dumps(settings)
 
     def needs(self) -> tuple[Definition, ...]:
         """Give the definitions that went with the last process."""
         return self._needs
-
-
-def _results_by_future(
-    submit: Callable[..., concurrent.futures.Future[Any]],
-    fn: Callable[..., object],
-    inputs: Iterator[tuple[Any, ...]],
-    end: float | None,
-    buffersize: int | None,
-) -> Generator[Any, None, None]:
-    """Submit through a `submit` that is not ours; give the iterator of results."""
-    futures = deque(submit(fn, *args) for args in islice(inputs, buffersize))
-
-    def results() -> Generator[Any, None, None]:
-        try:
-            yield None
-            while futures:
-                result = futures[0].result(None if end is None else end - monotonic())
-                futures.popleft()
-                if buffersize is not None:
-                    futures.extend(submit(fn, *args) for args in islice(inputs, 1))
-                out = [result]
-                del result
-                yield out.pop()
-        finally:
-            for future in futures:
-                if not future.running():
-                    future.cancel()
-
-    return _entered(results())
 
 
 def _flatten(chunks: Generator[list[T], None, None]) -> Generator[T, None, None]:

@@ -22,7 +22,9 @@ from .options import NOTHING, Options, Retry, seconds_or_none, text, whole_numbe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Self
+    from typing import ClassVar, Self
+
+    from . import _typed
 
 
 class HowItRuns:
@@ -133,7 +135,7 @@ class WhatGoesIn:
 
     __slots__ = ()
 
-    def _giving(self, name: str) -> Any:
+    def _giving(self, name: str, value: Any = True) -> Any:
         """Give what has one option more."""
         raise NotImplementedError
 
@@ -152,6 +154,23 @@ class WhatGoesIn:
     def asynced(self) -> Any:
         """Give a coroutine; for `map` one that is an async iterator, too."""
         return self._giving("asynced")
+
+    def stream(self, buffersize: int = 16) -> Any:
+        """Give an iterator over the items of a generator function while it runs (`submit` only).
+
+        Parameters
+        ----------
+        buffersize : int
+            Items that may be under way before the generator waits for its consumer.
+
+        Returns
+        -------
+        same kind
+            A copy that gives an `ItemStream`, for ``for`` and ``async for``.
+        """
+        if whole_number("stream", buffersize) < 1:
+            raise ValueError(f"stream takes 1 or more items, not {buffersize}")
+        return self._giving("stream", buffersize)
 
 
 class BoundMethod(HowItRuns, WhatGoesIn):
@@ -187,8 +206,10 @@ class BoundMethod(HowItRuns, WhatGoesIn):
             raise errors.repeated_option(name)
         return type(self)(self.__self__, self.__func__, options.having(name, value))
 
-    def _giving(self, name: str) -> Self:
-        return self._having(name, True)
+    def _giving(self, name: str, value: Any = True) -> Self:
+        if name == "stream" and self.__func__.__name__ == "map":
+            raise errors.misplaced_option("stream", "map", "use submit.stream, or yield from map")
+        return self._having(name, value)
 
     def unordered(self) -> Any:
         """Give results as they finish (`map` only)."""
@@ -229,7 +250,11 @@ class BoundMethod(HowItRuns, WhatGoesIn):
 
 
 class Method:
-    """A method that has the words; otherwise like any other, to be overridden and to be called by ``super()``."""
+    """A method that has the words; otherwise like any other, to be overridden and to be called by ``super()``.
+
+    It is not a decorator: pyright takes an undeclared ``submit = Method(_submit)`` as no promise about classes that
+    override it with a plain method, and takes the type from `ExecutorWords`.
+    """
 
     __slots__ = ("__wrapped__",)
 
@@ -242,7 +267,8 @@ class Method:
         return BoundMethod(executor, self.__wrapped__)
 
     def __set_name__(self, owner: type, name: str) -> None:
-        pass
+        self.__wrapped__.__name__ = name
+        self.__wrapped__.__qualname__ = f"{owner.__qualname__}.{name}"
 
 
 class Front(HowItRuns, WhatGoesIn):
@@ -260,12 +286,12 @@ class Front(HowItRuns, WhatGoesIn):
     def _having(self, name: str, value: Any) -> Self:
         return type(self)(self._executor, self._options.having(name, value))
 
-    def _giving(self, name: str) -> Self:
+    def _giving(self, name: str, value: Any = True) -> Self:
         options = self._options
         other = {"background": "asynced", "asynced": "background"}.get(name)
         if other is not None and other in options:
             raise errors.excluding_options("background", "asynced")
-        return type(self)(self._executor, options.having(name, True))
+        return type(self)(self._executor, options.having(name, value))
 
     def unordered(self) -> Any:
         """Give the results of `map` as they finish."""
@@ -285,3 +311,31 @@ class Front(HowItRuns, WhatGoesIn):
         """Show it as it is written."""
         words = "".join(f".{name}({value!r})" for name, value in self._options)
         return f"<{self._executor!r}{words}>"
+
+
+class ExecutorWords(HowItRuns, WhatGoesIn):
+    """The words on an executor, whose `submit` and `map` have them, too."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        submit: ClassVar[_typed.Hung[_typed.Submit[_typed.Args, _typed.Value, _typed.Now]]]
+        map: ClassVar[_typed.Hung[_typed.Map[_typed.Args, _typed.Value, _typed.Now]]]
+
+        def star(self) -> _typed.Front[_typed.Item, _typed.Value, _typed.Now]: ...
+        def results(self) -> _typed.Front[_typed.Args, _typed.Envelope, _typed.Now]: ...
+        def background(self) -> _typed.Front[_typed.Args, _typed.Value, _typed.Background]: ...
+        def asynced(self) -> _typed.Front[_typed.Args, _typed.Value, _typed.Async]: ...
+
+    def _giving(self, name: str, value: Any = True) -> Any:
+        return Front(self, Options(**{name: value}))
+
+    def unordered(self) -> _typed.Front[_typed.Args, _typed.Value, _typed.Now]:
+        """Give a front whose `map` gives results as they finish.
+
+        Returns
+        -------
+        front
+            `submit` and `map` of this pool with that option.
+        """
+        return self._giving("unordered")  # type: ignore[no-any-return]

@@ -79,6 +79,7 @@ class Options:
         "named",
         "progress",
         "star",
+        "stream",
         "results",
         "unordered",
         "background",
@@ -130,6 +131,10 @@ class Options:
     def without(self, *names: str) -> Options:
         """Give these options without some of them."""
         return Options(**{name: value for name, value in self._given.items() if name not in names})
+
+    def how_it_runs(self) -> Options:
+        """Give these options without those that say what goes in and comes out."""
+        return self.without("star", "stream", "results", "unordered", "background", "asynced")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _options, (self._given,)

@@ -35,19 +35,23 @@ from enum import Enum
 from itertools import count
 from signal import SIGKILL, SIGTERM
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from .. import errors
-from .._sealed import SealedAnswer, SealedBreak, SealedError
+from .._sealed import SealedAnswer, SealedBreak, SealedError, SealedTimeout
 from .._wire.channel import FrameReader, FrameWriter
 from .._wire.messages import (
     AGAIN,
     CALL,
+    CREDIT,
     DEFINE,
     EXIT,
+    GRANT,
     HEADER,
     HEAVY,
     INIT_FAILED,
+    ITEM,
+    LOG,
     NO_MORE,
     READY,
     REPORT,
@@ -57,19 +61,27 @@ from .._wire.messages import (
 from . import events as ev
 from . import exit as exits
 from .callbacks import CallbackThread
+from .echo import Echo
 from .launch import Launch
 from .oom import oom_kills
 from .poller import IN, OUT, Bell, Poller
+from .stacks import Inquiry, StackPipe
 from .worker import INTERRUPT_SIGNAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from contextvars import Context
 
-    from .._call import Call
+    from .._call import Call, Sealed
     from .._wire.codec import Definition
     from ..future import Future
     from .child import Child, Starter
+    from .echo import Voice
     from .machine import Machine
+
+
+MOST_READS: Final = 64
+"""Reads that surely give all that had arrived when the first began: each gives more than a socket holds on its way."""
 
 
 class _Word(Enum):
@@ -82,12 +94,29 @@ class _Word(Enum):
     DROP = "drop"
     KILL = "kill"
     LOOK = "look"
+    GRANT = "grant"
+    ROOM = "room"
+    STACKS = "stacks"
 
 
 class _Link:
     """One worker as the dispatcher sees it: process, both directions of its socket, what it knows."""
 
-    __slots__ = ("child", "control_closed", "known", "reader", "watching_out", "worker", "writer")
+    __slots__ = (
+        "child",
+        "control_closed",
+        "inquiries",
+        "is_ready",
+        "known",
+        "last_look",
+        "looked_for",
+        "reader",
+        "stacks",
+        "voice",
+        "watching_out",
+        "worker",
+        "writer",
+    )
 
     def __init__(self, worker: int, child: Child) -> None:
         self.worker = worker
@@ -96,6 +125,18 @@ class _Link:
         self.writer = FrameWriter()
         self.known: dict[int, int] = {}  # definition key → version sent last
         self.watching_out = False
+        self.voice: Voice | None = None  # where the pool forwards output
+        self.is_ready = False
+        self.stacks = StackPipe(child)
+        self.inquiries: list[Inquiry] = []  # that wait for its stacks
+        self.looked_for: int | None = None  # call for whose report it was asked
+        self.last_look = b""  # what it said then
+
+    @property
+    def events(self) -> int:
+        """What the dispatcher waits for on its socket."""
+        heard = 0 if self.voice is not None and self.voice.is_paused else IN
+        return heard | OUT if self.watching_out else heard
 
 
 class Engine:
@@ -113,6 +154,8 @@ class Engine:
         Prefix of the names of its threads.
     cancel_running : bool
         Whether `Future.cancel` stops a call that has started.
+    mark : bytes or None
+        What workers write behind unfinished lines; None if the pool does not forward their output.
     """
 
     def __init__(
@@ -123,6 +166,7 @@ class Engine:
         *,
         name: str,
         cancel_running: bool,
+        mark: bytes | None = None,
     ) -> None:
         self._machine = machine
         self._starter = starter
@@ -136,6 +180,7 @@ class Engine:
         self.closed = False  # the dispatcher has looked into the inbox for the last time
         self._links: dict[int, _Link] = {}
         self._by_fd: dict[int, tuple[_Link, bool]] = {}  # fd → link, is it the sign of death
+        self._asked: dict[int, _Link] = {}  # fd → link that was asked for its stacks
         self._answers: dict[int, Any] = {}  # call → lock on which somebody awaits the outcome of a cancel
         self._lookers: list[Any] = []  # locks of those who wait to see all processes
         self._doomed: set[int] = set()  # workers to be killed as soon as they are made
@@ -153,6 +198,8 @@ class Engine:
         self.ready = False  # its threads run, and submitting is allowed: what `submit` looks at each time
         self._launch = Launch()
         self.callbacks = CallbackThread(f"{name}-callbacks")
+        self._echo = None if mark is None else Echo(f"{name}-output", mark, self._tell_room)
+        self._speaking: dict[int, _Link] = {}  # fd of a pipe for output → link
 
     # ------------------------------------------------------------ any thread
 
@@ -182,8 +229,12 @@ class Engine:
         dispatcher = threading.Thread(target=self._main, name=f"{self._name}-dispatcher", daemon=False)
         self._dispatcher = dispatcher
         try:
+            if self._echo is not None:
+                self._echo.start()
             dispatcher.start()
         except BaseException:
+            if self._echo is not None:
+                self._echo.give_up()
             self._dispatcher = None
             self._starter_thread = None
             self._to_start.append(None)
@@ -198,7 +249,8 @@ class Engine:
     def _is_own_thread(self) -> bool:
         """Tell whether this thread is one that others wait for: it must never wait for a start itself."""
         here = threading.get_ident()
-        own = (self._dispatcher, self._starter_thread)
+        echo = None if self._echo is None else self._echo.thread
+        own = (self._dispatcher, self._starter_thread, echo)
         return any(thread is not None and thread.ident == here for thread in own)
 
     def disown(self) -> None:
@@ -222,6 +274,9 @@ class Engine:
         self.inbox.append(words)
         self._bell.ring()
 
+    def _tell_room(self, worker: int) -> None:
+        self._tell(_Word.ROOM, worker)
+
     def close(self, *, cancel: bool) -> None:
         """Take no more calls; end after those accepted, or after those started."""
         self._tell(_Word.CLOSE, cancel)
@@ -238,7 +293,8 @@ class Engine:
             self._empty_inbox()
             self._starter.close()  # under fork, a process or two wait for work already
             return True
-        for thread in (self._dispatcher, self._starter_thread, self.callbacks.thread):
+        echo = None if self._echo is None else self._echo.thread
+        for thread in (self._dispatcher, self._starter_thread, echo, self.callbacks.thread):
             if thread is not None and thread.ident is not None and thread is not threading.current_thread():
                 thread.join(timeout)
                 if thread.is_alive():
@@ -259,6 +315,15 @@ class Engine:
             while not seen.acquire(timeout=1.0) and not self.closed:
                 pass
         return {link.child.pid: link.child.process for link in list(self._links.values())}
+
+    def stacks(self, seconds: float) -> dict[int, str]:
+        """Give what every worker does now, by pid."""
+        inquiry = Inquiry()
+        if not self._launch.done or self.closed:
+            return {}
+        self.check_waiting()
+        self._tell(_Word.STACKS, inquiry)
+        return inquiry.wait(seconds)
 
     def counts(self) -> dict[str, int]:
         """Give numbers for `repr` and statistics; a snapshot that may be torn."""
@@ -333,6 +398,15 @@ class Engine:
         """Cancel a call whatever it does; its sink expects no word of it."""
         self._tell(_Word.CANCEL, call, True, None)
 
+    def grant(self, call: Call, n: int) -> None:
+        """Let the generator of a stream go on by so many items."""
+        self._tell(_Word.GRANT, call, n)
+
+    def close_stream(self, call: Call) -> None:
+        """End a stream: its generator is closed at its next item, and stopped if that does not come in time."""
+        self._tell(_Word.DROP, [call])
+        self._tell(_Word.GRANT, call, 0)
+
     def cancel_waiting(self, calls: Iterable[Call]) -> None:
         """Cancel those that have not started; never waits for the answer."""
         self._tell(_Word.DROP, list(calls))
@@ -403,7 +477,11 @@ class Engine:
                     continue
                 found = by_fd.get(fd)
                 if found is None:
-                    continue  # closed a moment ago, in this very round
+                    if fd in self._asked:
+                        self._read_stacks(self._asked[fd])
+                    elif fd in self._speaking:
+                        self._listen(fd)
+                    continue  # else closed a moment ago, in this very round
                 link, is_death = found
                 if is_death:
                     self._bury(link)
@@ -445,9 +523,13 @@ class Engine:
             self._obey(machine.handle(ev.CancelAsked(call, stop, monotonic())))
         elif word is _Word.DROP:
             self._obey(machine.handle(ev.DropAsked(item[1], monotonic())))
+        elif word is _Word.GRANT:
+            self._grant(*item[1:])
         elif word is _Word.LOOK:
             self._lookers.append(item[1])
             self._answer_lookers()
+        elif word is _Word.STACKS:
+            self._inquire(item[1])
         elif word is _Word.MADE:
             self._welcome(*item[1:])
             self._answer_lookers()
@@ -460,6 +542,8 @@ class Engine:
                 self._suspect(error)
                 self._obey(machine.handle(ev.StartFailed(worker, monotonic())))
             self._answer_lookers()
+        elif word is _Word.ROOM:
+            self._hear_again(item[1])
         elif word is _Word.CLOSE:
             self._obey(machine.handle(ev.CloseAsked(item[1], monotonic())))
         elif word is _Word.KILL:
@@ -496,6 +580,8 @@ class Engine:
                 self._collect(cast("ev.Collect", command).worker)
             elif kind is ev.Interrupt:
                 self._interrupt(cast("ev.Interrupt", command))
+            elif kind is ev.Look:
+                self._look(cast("ev.Look", command))
             elif kind is ev.Kill:
                 self._kill(cast("ev.Kill", command).worker)
             elif kind is ev.Retire:
@@ -524,6 +610,16 @@ class Engine:
         os.write(link.child.token_write, b"".join(tokens))
         self._write(link, parts)
 
+    def _grant(self, call: Call, n: int) -> None:
+        """Tell the worker that streams the items of a call how many more are wanted."""
+        link = self._links.get(call.place) if isinstance(call.place, int) else None
+        if link is None:
+            return
+        payload = GRANT.pack(n)
+        self._write(link, [HEADER.pack(len(payload), call.id, CREDIT, 0, 0), payload])
+        if not n:
+            self._obey(self._machine.handle(ev.EndWanted(call, monotonic())))
+
     def _retire(self, worker: int) -> None:
         """Tell an idle worker to exit, whether it waits for bytes or, with a call that was taken back, for a claim."""
         link = self._links[worker]
@@ -534,13 +630,13 @@ class Engine:
         nbytes = sum(map(len, parts))
         if not link.writer.write(link.child.sock, parts, nbytes) and not link.watching_out:
             link.watching_out = True
-            self._watch.modify(link.child.sock.fileno(), IN | OUT)
+            self._watch.modify(link.child.sock.fileno(), link.events)
             self._obey(self._machine.handle(ev.Blocked(link.worker)))
 
     def _flush(self, link: _Link) -> None:
         if link.writer.flush(link.child.sock):
             link.watching_out = False
-            self._watch.modify(link.child.sock.fileno(), IN)
+            self._watch.modify(link.child.sock.fileno(), link.events)
             self._obey(self._machine.handle(ev.Flushed(link.worker, monotonic())))
 
     def _revoke(self, command: ev.Revoke) -> None:
@@ -573,8 +669,7 @@ class Engine:
 
     def _collect(self, worker: int) -> None:
         link = self._links[worker]
-        while self._read(link):
-            pass
+        self._read_due(link)
         if worker in self._links:
             self._obey(self._machine.handle(ev.Collected(worker, monotonic())))
 
@@ -589,11 +684,21 @@ class Engine:
         except OSError:
             pass  # it is gone; its death is on the way
 
+    def _look(self, command: ev.Look) -> None:
+        """Have a worker say where it is before it is killed; the answer comes through `_read_stacks`."""
+        link = self._links[command.worker]
+        link.looked_for, link.last_look = command.call, b""
+        if not self._ask_for_stacks(link):
+            self._obey(self._machine.handle(ev.Looked(link.worker, monotonic())))
+
     def _kill(self, worker: int) -> None:
         link = self._links.get(worker)
         if link is None:
             self._doomed.add(worker)  # still being made
-        elif self._kill_signal == SIGTERM and worker not in self._signalled:
+            return
+        if link.looked_for is not None and link.stacks.is_asking:  # too late for all of it
+            self._pass_stacks_on(link, link.stacks.give_up())
+        if self._kill_signal == SIGTERM and worker not in self._signalled:
             link.child.signal_group(SIGTERM)  # once; whoever ignores it is killed later
             self._signalled.add(worker)
         else:
@@ -605,19 +710,25 @@ class Engine:
         if outcome is ev.Outcome.CANCELLED:
             call.sink._drop()
         elif outcome is ev.Outcome.TIMED_OUT:
-            if call.expired:
-                error = errors.out_of_time(call.label, call.within, None)
-            else:
-                error = errors.call_timeout(call.label, call.limit or 0.0, None)
-            call.sink._deliver(SealedError(error, attempts=call.attempt))
+            link = None if command.worker is None else self._links.get(command.worker)
+            was_seen = link is not None and link.looked_for == call.id
+            sealed = SealedTimeout(
+                call.label,
+                call.within if call.expired else call.limit or 0.0,
+                total=call.expired,
+                dump=link.last_look if link is not None and was_seen else b"",
+                attempts=call.attempt,
+            )
+            if link is not None:
+                self._hear_out(link, is_last=True)
+            self._deliver(call, sealed, link)
         elif outcome is ev.Outcome.WORKER_DIED:
             assert command.worker is not None
             link = self._links[command.worker]
-            call.sink._deliver(
-                SealedError(self._obituary(link, call.label), pid=link.child.pid, attempts=call.attempt)
-            )
+            died = self._obituary(link, call.label)
+            self._deliver(call, SealedError(died, pid=link.child.pid, attempts=call.attempt), link)
         elif outcome is ev.Outcome.BROKEN:
-            call.sink._deliver(SealedBreak(self.break_error))
+            self._deliver(call, SealedBreak(self.break_error), None)
         answer = self._answers.pop(call.id, None)
         if answer is not None:
             answer.release()
@@ -631,6 +742,11 @@ class Engine:
         fd = child.sock.fileno()
         self._by_fd[fd] = link, False
         self._watch.register(fd, IN)
+        if self._echo is not None:
+            link.voice = self._echo.voice(worker, child.outputs)
+            for pipe in child.outputs:
+                self._speaking[pipe] = link
+                self._watch.register(pipe, IN)
         self._by_fd[child.sentinel] = link, True
         self._watch.register(child.sentinel, IN)
         for definition in needs:
@@ -655,12 +771,21 @@ class Engine:
         micros = 0
         for number, kind, flags, duration, payload in frames:
             if kind == READY:
+                link.is_ready = True
                 self._obey(self._machine.handle(ev.Ready(link.worker, monotonic())))
                 continue
             if kind == INIT_FAILED:
                 self._broken_cause = SealedAnswer(kind, payload, "the initializer")
                 self._broken_during = "initializer"
                 self._obey(self._machine.handle(ev.InitFailed(link.worker, monotonic())))
+                continue
+            if kind == LOG:
+                self._log(link, payload)
+                continue
+            if kind == ITEM:
+                call = flight.get(number)
+                if call is not None:
+                    call.sink.take(SealedAnswer(VALUE, payload, call.label))  # type: ignore[attr-defined]  # streams
                 continue
             if kind == REPORT:
                 call = flight.get(number)
@@ -677,6 +802,8 @@ class Engine:
             if call is not None:
                 answers.append((call, SealedAnswer(kind, payload, call.label, pid, duration)))
         if done:
+            if link.voice is not None:
+                self._hear_out(link, is_last=len(done) >= len(flight))
             # First work for the worker, then the news for the users.
             self._obey(
                 self._machine.handle(ev.Returned(link.worker, done, monotonic(), micros * 1e-6, heavy, again))
@@ -688,8 +815,117 @@ class Engine:
                     sealed.make_timeout(call.within if call.expired else call.limit, total=call.expired)
                 sealed.attempts = call.attempt
                 call.payload = b""
-                call.sink._deliver(sealed)
+                if link.voice is None:
+                    call.sink._deliver(sealed)
+                else:
+                    self._deliver(call, sealed, link)
         return link.worker in self._links
+
+    # -- what workers print and log
+
+    def _listen(self, fd: int) -> None:
+        """Read once from a pipe for output."""
+        link = self._speaking[fd]
+        if self._echo is not None and link.voice is not None:
+            if self._echo.read(link.voice, fd, self._context_of(link)) < 0:  # the call has closed it
+                self._hang_up(fd)
+            self._hear_less(link)
+
+    def _hang_up(self, fd: int) -> None:
+        del self._speaking[fd]
+        self._watch.unregister(fd)
+
+    def _hear_out(self, link: _Link, *, is_last: bool) -> None:
+        """Read what a worker wrote before it answered or died; `is_last`: it runs no other call."""
+        if self._echo is not None and link.voice is not None:
+            self._echo.drain(link.voice, self._context_of(link), finish=is_last)
+
+    def _log(self, link: _Link, payload: bytes | bytearray) -> None:
+        if self._echo is not None and link.voice is not None:
+            context = self._context_of(link)
+            self._echo.drain(link.voice, context, finish=False)  # what it printed before
+            self._echo.log(link.voice, payload, context)
+            self._hear_less(link)
+
+    def _context_of(self, link: _Link) -> Context | None:
+        """Give the context in which the running call was submitted: in a notebook it leads to the cell."""
+        for call in self._machine.flight(link.worker).values():
+            return call.context
+        return None
+
+    def _hear_less(self, link: _Link) -> None:
+        """Stop reading from a worker of which too much waits to be written."""
+        if link.voice is not None and link.voice.is_too_much():
+            self._watch_speech(link, 0)
+
+    def _hear_again(self, worker: int) -> None:
+        """Go on reading."""
+        link = self._links.get(worker)
+        if link is not None and link.voice is not None and link.voice.is_paused and link.voice.has_room():
+            link.voice.is_paused = False
+            self._watch_speech(link, IN)
+
+    def _watch_speech(self, link: _Link, events: int) -> None:
+        for fd in link.child.outputs:
+            if fd in self._speaking:
+                self._watch.modify(fd, events)
+        fd = link.child.sock.fileno()
+        if fd in self._by_fd:
+            self._watch.modify(fd, link.events)
+
+    def _deliver(self, call: Call, sealed: Sealed, link: _Link | None) -> None:
+        """Give an answer to whoever waits for it, behind what its call has written."""
+        if self._echo is None:
+            call.sink._deliver(sealed)
+        else:
+            self._echo.deliver(None if link is None else link.voice, call.sink._deliver, sealed)
+
+    # -- what workers do now
+
+    def _inquire(self, inquiry: Inquiry) -> None:
+        """Ask all workers that run something; it answers for the others."""
+        for link in self._links.values():
+            pid = link.child.pid
+            call = next(iter(self._machine.flight(link.worker).values()), None)
+            if call is None and link.is_ready:
+                inquiry.note(pid, "idle")
+                continue
+            state = "starting" if call is None else f"runs {call.label}"
+            if self._ask_for_stacks(link):
+                inquiry.expect(pid, state)
+                link.inquiries = [one for one in link.inquiries if not one.is_over]
+                link.inquiries.append(inquiry)
+            else:
+                inquiry.note(pid, state)
+        inquiry.check()
+
+    def _ask_for_stacks(self, link: _Link) -> bool:
+        """Ask one worker; say whether there will be an answer."""
+        if not link.stacks.ask():
+            return False
+        fd = link.child.stacks_read
+        if fd not in self._asked:
+            self._asked[fd] = link
+            self._watch.register(fd, IN)
+        return True
+
+    def _read_stacks(self, link: _Link) -> None:
+        """Read what a worker says it does; pass it on when it is complete."""
+        dump = link.stacks.read()
+        if dump is not None:
+            self._pass_stacks_on(link, dump)
+
+    def _pass_stacks_on(self, link: _Link, dump: bytes) -> None:
+        fd = link.child.stacks_read
+        if self._asked.pop(fd, None) is None:
+            return
+        self._watch.unregister(fd)
+        for inquiry in link.inquiries:
+            inquiry.answer(link.child.pid, dump)
+        link.inquiries = []
+        if link.looked_for is not None:
+            link.last_look = dump
+            self._obey(self._machine.handle(ev.Looked(link.worker, monotonic())))
 
     def _lost_socket(self, link: _Link) -> None:
         """The worker closed its socket: it is dying, or the call has closed all files."""
@@ -705,8 +941,12 @@ class Engine:
             pass
         if link.worker not in self._links:
             return
+        self._hear_out(link, is_last=True)
         unclaimed = self._unclaimed(link)
         child = link.child
+        for fd in [fd for fd, speaker in self._speaking.items() if speaker is link]:
+            self._hang_up(fd)
+        self._pass_stacks_on(link, link.stacks.read() or b"")
         for fd in (child.sock.fileno(), child.sentinel):
             if self._by_fd.pop(fd, None) is not None:
                 self._watch.unregister(fd)
@@ -732,8 +972,14 @@ class Engine:
     def _read_all_due(self) -> None:
         """Read what has arrived before limits are judged."""
         for link in list(self._links.values()):
-            while link.worker in self._links and self._read(link):
-                pass
+            if link.worker in self._links:
+                self._read_due(link)
+
+    def _read_due(self, link: _Link) -> None:
+        """Read what has arrived from a worker; not for ever from one that sends without end."""
+        for _ in range(MOST_READS):
+            if not self._read(link):
+                return
 
     # -- the end
 
@@ -753,7 +999,7 @@ class Engine:
         self._empty_inbox()
         for link in list(self._links.values()):
             for call in list(self._machine.flight(link.worker).values()):
-                call.sink._deliver(SealedBreak(self.break_error))
+                self._deliver(call, SealedBreak(self.break_error), None)
             link.child.close()
         self._links.clear()
         self._stop_starter()
@@ -764,7 +1010,10 @@ class Engine:
         if self._poller is not None:
             self._poller.close()
         self._bell.close()
-        self.callbacks.stop()
+        if self._echo is None:
+            self.callbacks.stop()
+        else:
+            self._echo.stop(self.callbacks.stop)  # futures that it resolves may have callbacks
 
     def _empty_inbox(self) -> None:
         while self.inbox:

@@ -301,6 +301,16 @@ class DropAsked(Record, Generic[J]):
         self.now = now
 
 
+class EndWanted(Record, Generic[J]):
+    """A job that runs is to end soon: it was told, and is stopped if it does not within the grace."""
+
+    __slots__ = ("job", "now")
+
+    def __init__(self, job: J, now: float) -> None:
+        self.job = job
+        self.now = now
+
+
 class Ticked(Record):
     """Time has passed."""
 
@@ -318,6 +328,16 @@ class Died(Record):
     def __init__(self, worker: int, unclaimed: Sequence[int], now: float) -> None:
         self.worker = worker
         self.unclaimed = unclaimed
+        self.now = now
+
+
+class Looked(Record):
+    """The answer to `Look`: the worker has said what it does, or never will."""
+
+    __slots__ = ("now", "worker")
+
+    def __init__(self, worker: int, now: float) -> None:
+        self.worker = worker
         self.now = now
 
 
@@ -349,7 +369,7 @@ class BreakAsked(Record):
 if TYPE_CHECKING:
     Event: TypeAlias = (
         Submitted[J] | StartFailed | Ready | InitFailed | Returned | Revoked | Collected | Blocked | Flushed
-        | CancelAsked[J] | DropAsked[J] | Ticked | Died | CloseAsked | KillAsked | BreakAsked
+        | CancelAsked[J] | DropAsked[J] | EndWanted[J] | Ticked | Died | Looked | CloseAsked | KillAsked | BreakAsked
     )  # fmt: skip
 
 # ---------------------------------------------------------------- commands
@@ -407,6 +427,16 @@ class Interrupt(Record):
         self.call = call
 
 
+class Look(Record):
+    """Ask a worker what it does, for the report on this call, and answer with `Looked`; it is killed next."""
+
+    __slots__ = ("call", "worker")
+
+    def __init__(self, worker: int, call: int) -> None:
+        self.worker = worker
+        self.call = call
+
+
 class Kill(Record):
     """Kill a worker and everything it started."""
 
@@ -444,5 +474,5 @@ class Finish(Record):
 
 if TYPE_CHECKING:
     Command: TypeAlias = (
-        Start | Send[J] | Revoke | Collect | Interrupt | Kill | Retire | Settle[J] | Finish
+        Start | Send[J] | Revoke | Collect | Interrupt | Look | Kill | Retire | Settle[J] | Finish
     )  # fmt: skip

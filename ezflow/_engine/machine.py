@@ -37,7 +37,8 @@ idle → busy               `Send`
 busy → idle               the last answer was read and nothing waits or can be stolen
 busy → stopping           cancel of, or limit passed by, its running call; others taken back
 stopping → idle/busy      the answer was already there: nothing to stop
-stopping → ending         it answered the interrupt, or the grace ended: killed, replaced
+stopping → ending         it answered the interrupt, or the grace ended: killed, replaced;
+                          over a limit it is first asked where it is (`Look`)
 idle → retiring           budget used, too much memory, idle too long, pool closing
 retiring → ending         its grace ended
 any → gone                `Died`
@@ -71,6 +72,7 @@ from .events import (
     Collected,
     Died,
     DropAsked,
+    EndWanted,
     Finish,
     Flushed,
     InitFailed,
@@ -79,6 +81,8 @@ from .events import (
     Job,
     Kill,
     KillAsked,
+    Look,
+    Looked,
     Outcome,
     Place,
     Ready,
@@ -125,6 +129,12 @@ CLAIM_SECONDS: Final = 0.5
 
 One that is stopped, or stuck outside any call, never does; on a machine that is
 overloaded a limit of milliseconds can pass before a sound worker has woken up.
+"""
+
+LOOK_SECONDS: Final = 0.25
+"""Seconds that a worker which did not react to the interrupt gets to say where it is, before it is killed.
+
+It answers from a signal handler in C, so in a millisecond unless the machine is overloaded or it is stopped.
 """
 
 MAX_LOSSES: Final = 3
@@ -176,6 +186,7 @@ class _Worker(Generic[J]):
         "flight",
         "id",
         "late",
+        "looked",
         "n_taken",
         "since",
         "state",
@@ -194,6 +205,7 @@ class _Worker(Generic[J]):
         self.deadline: float | None = None
         self.blocked = False  # bytes for it still wait in the parent
         self.late = False  # it let the limit of a call pass without beginning with it
+        self.looked = False  # it was asked where it is, before it is killed
         self.failed = False  # its initializer raised
         self.worn = False  # to be retired as soon as it holds nothing
         self.asked: Purpose | None = None
@@ -665,11 +677,18 @@ class Machine(Generic[J]):
                 self._ask(w, Purpose.SHARE)
         self._check_finished_calls(event.now)
 
+    def _end_wanted(self, event: EndWanted[J]) -> None:
+        job = event.job
+        if job.place is not Place.SETTLED:
+            job.retry = None
+            self._doomed.add(event.now + self.grace, job)
+
     def _stop(self, w: _Worker[J], job: J) -> None:
         """Begin to end a running call; first save everything that is not it."""
         w.state = State.STOPPING
         self._ahead.pop(w.id, None)
         w.target = job
+        w.looked = False
         self._set_deadline(w, None)
         self._ask(w, Purpose.STOP)
 
@@ -740,8 +759,7 @@ class Machine(Generic[J]):
                 job.stop = StopReason.LIMIT
                 self._stop(w, job)
             elif w.state is State.STOPPING:
-                self._kill(w)
-                self._after_loss(now)
+                self._end_grace(w, now)
             elif w.state is State.STARTING:
                 self._drop_waiting(Outcome.CANCELLED)
                 self._kill(w)
@@ -761,6 +779,23 @@ class Machine(Generic[J]):
         if self._doomed:
             self._expire(now)
         self._check_finished()
+
+    def _end_grace(self, w: _Worker[J], now: float) -> None:
+        """Kill a worker that did not react to the interrupt; over a limit, first ask it where it is."""
+        job = w.target
+        if job is None or w.looked or not (job.stop is StopReason.LIMIT or job.expired):
+            self._kill(w)
+            self._after_loss(now)
+            return
+        w.looked = True
+        self._set_deadline(w, now + LOOK_SECONDS)
+        self._out.append(Look(w.id, job.id))
+
+    def _was_looked_at(self, event: Looked) -> None:
+        w = self.workers.get(event.worker)
+        if w is not None and w.state is State.STOPPING and w.looked and w.deadline is not None:
+            self._kill(w)
+            self._after_loss(event.now)
 
     # ------------------------------------------------------------ repeating, and limits of the whole
 
@@ -989,8 +1024,10 @@ _ROWS: Final[dict[type, Callable[..., None]]] = {
     Flushed: Machine._was_flushed,
     CancelAsked: Machine._cancel_asked,
     DropAsked: Machine._drop_asked,
+    EndWanted: Machine._end_wanted,
     Ticked: Machine._ticked,
     Died: Machine._died,
+    Looked: Machine._was_looked_at,
     CloseAsked: Machine._close_asked,
     KillAsked: Machine._kill_asked,
     BreakAsked: Machine._break_asked,

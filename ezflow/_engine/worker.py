@@ -19,6 +19,7 @@ Kept small: every worker imports this module before its first call.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import pickle
 import signal
@@ -35,11 +36,16 @@ from .._tracebacks import pack_exception
 from .._wire.messages import (
     AGAIN,
     CALL,
+    CREDIT,
     DEFINE,
     ERROR,
+    EXIT,
+    GRANT,
     HEADER,
     HEAVY,
     INIT_FAILED,
+    ITEM,
+    LOG,
     MAX_MICROS,
     NO_MORE,
     READY,
@@ -58,6 +64,7 @@ if TYPE_CHECKING:
 
     from .._wire.workspace import Workspace
     from .child import WorkerEnds
+    from .outlet import Levels, Outlet
 
 READ_SIZE: Final = 1 << 18
 """Bytes asked for by one read."""
@@ -68,6 +75,9 @@ JOIN_BELOW: Final = 1 << 16
 INTERRUPT_SIGNAL: Final = signal.SIGRTMIN + 7 if hasattr(signal, "SIGRTMIN") else signal.SIGINT
 """Asks a worker to look into its control pipe.  Chosen from the middle of the
 real-time signals: the first few belong to the C library, users like the ends."""
+
+STACKS_SIGNAL: Final = signal.SIGRTMIN + 8 if hasattr(signal, "SIGRTMIN") else signal.SIGUSR2
+"""Asks a worker to write down what each of its threads does."""
 
 
 class Intake:
@@ -83,6 +93,8 @@ class Intake:
         self._claimed: int | None = None  # number that was read and whose call has not been met yet
         self._poll = poll()
         self._poll.register(claims, POLLIN)
+        self._socket_poll = poll()
+        self._socket_poll.register(sock, POLLIN)
 
     def next_call(self) -> tuple[int, bytes, int, int] | None:
         """Wait for the next call that this worker may start: number, payload, attempt, index; None when it is to exit."""
@@ -101,8 +113,30 @@ class Intake:
                     return None
             elif kind == DEFINE:
                 self._define(number, payload)
-            else:
+            elif kind == EXIT:
                 return None
+            # else: credit for a stream that has ended
+
+    def fileno(self) -> int:
+        """Give the socket's number."""
+        return self._sock.fileno()
+
+    def is_readable(self, *, wait: bool) -> bool:
+        """Tell whether the parent has sent something, after waiting for it if asked to."""
+        return bool(self._socket_poll.poll(None if wait else 0))
+
+    def take_grants(self, call: int) -> list[int]:
+        """Read what the parent has sent, and give the grants for the stream of this call."""
+        self._fill()
+        grants, others = [], []
+        for frame in self._queue:
+            if frame[1] != CREDIT:
+                others.append(frame)
+            elif frame[0] == call:
+                grants.append(GRANT.unpack(frame[2])[0])
+        self._queue.clear()
+        self._queue.extend(others)
+        return grants
 
     def _claim(self) -> int:
         """Read the number of the next call to start, or `NO_MORE`."""
@@ -210,10 +244,15 @@ def main(ends: WorkerEnds, config: bytes, inherited: Any) -> None:
     from .._wire.workspace import Workspace
 
     settings = pickle.loads(config)
+    faulthandler.register(STACKS_SIGNAL, ends.stacks_write, all_threads=True, chain=False)
+    # The parent may ask from now on; it knows the end of a dump by the last frame of this thread.
+    os.write(ends.stacks_write, b"%016x\n" % get_ident())
     window = Window(ends.control_read)
     signal.signal(INTERRUPT_SIGNAL, window.on_signal)
     space = Workspace(forked=settings["forked"])
     loop = _Loop(ends.sock, ends.token_read, window, space, settings["max_rss"])
+    if "output" in settings:
+        loop.forward_output(ends.outputs, *settings["output"])
     if not loop.initialise(settings, inherited):
         return
     loop.run()
@@ -234,9 +273,17 @@ class _Loop:
         self._pid = os.getpid()
         self._thread = get_ident()
         self._sending = allocate_lock()  # threads of a call may report progress
+        self._records: deque[bytes] = deque()  # frames of log records that are still to be sent
+        self._outlet: Outlet | None = None
         self._context = Context()  # of the initializer; each call begins with a copy
         running.send_report = self._report
         running.is_asked_to_end = window.is_asked_to_end
+
+    def forward_output(self, fds: tuple[int, ...], mark: bytes, levels: Levels) -> None:
+        """Send to the parent from now on what is printed and logged here."""
+        from .outlet import Outlet
+
+        self._outlet = Outlet(fds, mark, levels, self._log)
 
     def initialise(self, settings: dict[str, Any], inherited: Any) -> bool:
         """Run the initializer; say whether the worker may go on."""
@@ -255,11 +302,18 @@ class _Loop:
         except BaseException as error:
             self._leave_if_forked()
             self._log_failure(error)
+            self._let_out()
             self._send(0, INIT_FAILED, 0, 0, self._pack_error(error))
             return False
         self._leave_if_forked()
+        self._let_out()
         self._send(0, READY, 0, 0, b"")
         return True
+
+    def _let_out(self) -> None:
+        """Let the parent see all that was printed before it sees what is sent next."""
+        if self._outlet is not None:
+            self._outlet.end_call()
 
     def _log_failure(self, error: BaseException) -> None:
         """Log the error of the initializer, as the standard pool does."""
@@ -282,6 +336,8 @@ class _Loop:
             start = running.started = monotonic()
             kind, answer, flags = self._execute(call, payload)
             payload = b""
+            if self._outlet is not None:
+                self._outlet.end_call()
             if self._max_rss is not None and _resident_bytes() > self._max_rss:
                 flags |= HEAVY
             self._send(call, kind, flags, min(int((monotonic() - start) * 1e6), MAX_MICROS), answer)
@@ -305,10 +361,16 @@ class _Loop:
                 kind = ERROR
                 running.number = call
                 context = self._context.copy()
-                if extras is not None and "context" in extras:
-                    for variable, value in extras["context"]:
+                if extras is not None:
+                    for variable, value in extras.get("context", ()):
                         context.run(variable.set, value)
+                    if "seed" in extras:
+                        from .seeds import begin
+
+                        begin(extras["seed"])
                 value = context.run(fn, *args, **kwargs)
+                if extras is not None and "stream" in extras:
+                    value = context.run(self._stream, call, value, extras["stream"])
                 if type(value) in UNFINISHED:
                     value = context.run(finish, value, window.on_interrupt)
                 running.number = 0
@@ -352,6 +414,8 @@ class _Loop:
         head = HEADER.pack(len(payload), call, kind, flags, micros)
         try:
             with self._sending:
+                while self._records:
+                    self._sock.sendall(self._records.popleft())
                 if len(payload) < JOIN_BELOW:
                     self._sock.sendall(head + payload)
                 else:
@@ -359,20 +423,86 @@ class _Loop:
                     self._sock.sendall(payload)
         except OSError:
             os._exit(1)  # the parent is gone, or the call has closed our socket
+        if self._records:
+            self._send_records()
 
-    def _report(self, call: int, progress: object) -> None:
-        """Send word of a call's progress; an interrupt must not tear it."""
-        answer = self._space.pack_value(progress)
-        window = self._window
+    def _send_records(self) -> None:
+        """Send the log records that wait, unless somebody sends already.
+
+        1. the main thread holds the lock and sends  2. a signal handler of the user's logs there  3. it would wait for
+        the lock for ever.  So nobody waits; whoever has the lock looks for what others have left when it gives it back.
+        """
+        try:
+            while self._records and self._sending.acquire(blocking=False):
+                try:
+                    while self._records:
+                        self._sock.sendall(self._records.popleft())
+                finally:
+                    self._sending.release()
+        except OSError:
+            os._exit(1)
+
+    def _log(self, payload: bytes) -> None:
+        """Send a log record; an interrupt must not tear it."""
+        self._records.append(HEADER.pack(len(payload), running.number, LOG, 0, 0) + payload)
         if get_ident() != self._thread:
-            self._send(call, REPORT, 0, 0, answer)
+            self._send_records()
             return
+        window = self._window
         was_open, window.call = window.call, 0
         try:
-            self._send(call, REPORT, 0, 0, answer)
+            self._send_records()
         finally:
             window.call = was_open
             window.strike()
+
+    def _report(self, call: int, progress: object) -> None:
+        """Send word of a call's progress."""
+        self._send_aside(call, REPORT, progress)
+
+    def _send_aside(self, call: int, kind: int, value: object) -> None:
+        """Send something of a call while it runs; an interrupt must not tear it."""
+        answer = self._space.pack_value(value)
+        window = self._window
+        if get_ident() != self._thread:
+            self._send(call, kind, 0, 0, answer)
+            return
+        was_open, window.call = window.call, 0
+        try:
+            self._send(call, kind, 0, 0, answer)
+        finally:
+            window.call = was_open
+            window.strike()
+
+    def _stream(self, call: int, value: Any, credit: int) -> Any:
+        """Send the items of what a call returned; give what is left to be finished."""
+        from .streaming import Streamer
+
+        source = _Grants(self._intake, self._window, call)
+        return Streamer(credit, source, lambda item: self._send_aside(call, ITEM, item)).run(value)
+
+
+class _Grants:
+    """The credit of one stream; reading the socket is not torn by an interrupt, waiting for it is."""
+
+    def __init__(self, intake: Intake, window: Window, call: int) -> None:
+        self._intake = intake
+        self._window = window
+        self._call = call
+        self.fileno = intake.fileno
+
+    def take(self, *, wait: bool) -> list[int]:
+        """Give the grants that have come, after waiting for one if asked to."""
+        grants: list[int] = []
+        window = self._window
+        while self._intake.is_readable(wait=wait and not grants):
+            was_open, window.call = window.call, 0
+            try:
+                grants += self._intake.take_grants(self._call)
+            finally:
+                window.call = was_open
+                window.strike()
+        return grants
 
 
 def _is_to_repeat(error: BaseException, extras: dict[str, Any] | None) -> bool:
