@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import errors
+from ._dump import readable
 from ._wire.codec import loads, unpack_value
 from ._wire.messages import UNREADABLE, UNSENDABLE, VALUE
 
@@ -89,6 +90,29 @@ class SealedError:
     def open(self) -> tuple[object, BaseException | None]:
         """Give the error."""
         return None, self._error
+
+
+class SealedTimeout:
+    """The end of a call at its limit without an answer of its own; `dump` says where it was, if that is known."""
+
+    __slots__ = ("_dump", "_label", "_limit", "_total", "attempts", "micros", "pid")
+
+    failed = True
+
+    def __init__(self, label: str, limit: float, *, total: bool, dump: bytes, attempts: int) -> None:
+        self._label = label
+        self._limit = limit
+        self._total = total
+        self._dump = dump
+        self.pid: int | None = None
+        self.micros: int | None = None
+        self.attempts = attempts
+
+    def open(self) -> tuple[object, BaseException | None]:
+        """Make the error; reads source files to show where it was."""
+        say = errors.out_of_time if self._total else errors.call_timeout
+        stack = readable(self._dump) if self._dump else None
+        return None, say(self._label, self._limit, None, stack)
 
 
 class SealedBreak:

@@ -154,7 +154,7 @@ class CallTimeout(EzflowError, TimeoutError):
 
     ``__cause__`` is the `CallInterrupted` that was raised inside the call; its
     traceback ends where the call was stuck.  It is None if the call did not
-    react and its worker was killed.
+    react and its worker was killed; then a note tells where it was.
 
     Parameters
     ----------
@@ -164,6 +164,8 @@ class CallTimeout(EzflowError, TimeoutError):
         The limit in s.
     call : str, optional
         Label of the call.
+    stack : str, optional
+        Where the call was when its worker was killed.
 
     Attributes
     ----------
@@ -171,12 +173,33 @@ class CallTimeout(EzflowError, TimeoutError):
         The limit in s.
     call : str or None
         Label of the call.
+    stack : str or None
+        Where the call was stuck, as lines of a traceback, most recent call last, also if it hung in C.
+        None if it was not running, or its worker could not say any more.
     """
 
-    def __init__(self, message: str = "", *, seconds: float | None = None, call: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        seconds: float | None = None,
+        call: str | None = None,
+        stack: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.seconds = seconds
         self.call = call
+        self._stack = stack
+
+    @property
+    def stack(self) -> str | None:
+        """Where the call was stuck."""
+        cause = self.__cause__
+        if self._stack is None and isinstance(cause, CallInterrupted):
+            from traceback import format_tb
+
+            return "".join(format_tb(cause.__traceback__)).rstrip("\n")
+        return self._stack
 
 
 class PicklingError(EzflowError, pickle.PicklingError):
@@ -440,8 +463,10 @@ def pool_broken(
     return error
 
 
-def call_timeout(call: str, seconds: float, cause: BaseException | None) -> CallTimeout:
-    """Say that a call was stopped at its limit; `cause` shows where it was."""
+def call_timeout(
+    call: str, seconds: float, cause: BaseException | None, stack: str | None = None
+) -> CallTimeout:
+    """Say that a call was stopped at its limit; `cause` or `stack` shows where it was."""
     if isinstance(cause, CallInterrupted):
         how = "It was interrupted at the place shown above."
     elif cause is not None:
@@ -449,12 +474,12 @@ def call_timeout(call: str, seconds: float, cause: BaseException | None) -> Call
     else:
         how = "It did not react to the interrupt, so its worker was killed."
     text = f"{call} ran longer than its limit of {seconds:g} s. {how} Give it more time or less work."
-    error = CallTimeout(text, seconds=seconds, call=call)
-    error.__cause__ = cause
-    return error
+    return _timeout(text, call, seconds, cause, stack)
 
 
-def out_of_time(call: str, seconds: float, cause: BaseException | None) -> CallTimeout:
+def out_of_time(
+    call: str, seconds: float, cause: BaseException | None, stack: str | None = None
+) -> CallTimeout:
     """Say that a call had not ended, waiting and repeating included, when its time was up."""
     where = (
         "It was stopped at the place shown above."
@@ -465,8 +490,16 @@ def out_of_time(call: str, seconds: float, cause: BaseException | None) -> CallT
         f"{call} had not ended within {seconds:g} s of being submitted. {where}"
         " Give it more time, less work, or more workers."
     )
-    error = CallTimeout(text, seconds=seconds, call=call)
+    return _timeout(text, call, seconds, cause, stack)
+
+
+def _timeout(
+    text: str, call: str, seconds: float, cause: BaseException | None, stack: str | None
+) -> CallTimeout:
+    error = CallTimeout(text, seconds=seconds, call=call, stack=stack)
     error.__cause__ = cause
+    if stack is not None:
+        error.add_note(f"When it was killed it was here (most recent call last):\n{stack}")
     return error
 
 
@@ -564,6 +597,22 @@ def repeated_option(name: str) -> TypeError:
 def misplaced_option(name: str, place: str, why: str) -> TypeError:
     """Say that an option means nothing there."""
     return TypeError(f".{name}() means nothing for {place}: {why}")
+
+
+def unexpected_keyword(method: str, keywords: Iterable[str]) -> TypeError:
+    """Say that a keyword would reach nobody."""
+    return TypeError(
+        f"{method}() got an unexpected keyword argument {next(iter(keywords))!r}. "
+        f"Keywords reach the function after {method}.star(); else use functools.partial."
+    )
+
+
+def no_waiting_to_limit(word: str) -> TypeError:
+    """Say that a `map` that does not wait takes no limit of its waiting."""
+    instead = "asyncio.timeout" if word == "asynced" else "result(timeout=...)"
+    return TypeError(
+        f"map.{word}() does not wait, so it takes no timeout=. Use {instead}, or .within() for all its work."
+    )
 
 
 def not_unpackable(item: object) -> TypeError:

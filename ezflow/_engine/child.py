@@ -6,6 +6,8 @@
                                           sock ═══════════════ WorkerEnds.sock
                                           token_write ───────▶ WorkerEnds.token_read ◀── token_read (a copy)
                                           control_write ─────▶ WorkerEnds.control_read
+                                          stacks_read ◀─────── WorkerEnds.stacks_write
+                                          outputs ◀─────────── WorkerEnds.outputs (if the pool forwards output)
                                           (lifeline) ────────▶ WorkerEnds.lifeline
 
 Who may call what: `prepare` in the thread that submits first, before any thread of ours exists; `start` in any
@@ -42,8 +44,8 @@ _process: Any = process  # _children: what active_children() goes through; anoth
 # it to its own limit (Linux: net.core.wmem_max, 208 KiB unless raised).
 _SOCKET_BUFFER_NBYTES = 1 << 20
 
-# Descriptors open at the worst moment of a start: 5 channel pairs, status pipe, pidfd, exec's error pipe, the tracker's.
-_DESCRIPTORS_PER_START = 20
+# Descriptors open at the worst moment of a start: 6 channel pairs, status pipe, pidfd, exec's error pipe, the tracker's.
+_DESCRIPTORS_PER_START = 22
 
 
 class Starter:
@@ -64,6 +66,8 @@ class Starter:
         Modules the fork server imports once, instead of each worker.  A module that cannot be imported is left out.
     environ_defaults : mapping of str to str
         Environment variables for the workers, unless the user has set them.
+    with_outputs : bool
+        Whether workers get pipes for their standard output and error.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class Starter:
         *,
         preload: Sequence[str] = (),
         environ_defaults: Mapping[str, str] | None = None,
+        with_outputs: bool = False,
     ) -> None:
         if sys.platform == "win32":
             raise NotImplementedError(
@@ -87,6 +92,7 @@ class Starter:
         self._fork_args = fork_args
         self._preload = tuple(preload)
         self._environ_defaults = dict(environ_defaults or {})
+        self._with_outputs = with_outputs
         self._pid = os.getpid()
         self._template: template.Template | None = None
         self._ahead: tuple[_ParentEnds, Order, util.Finalize] | None = (
@@ -117,7 +123,7 @@ class Starter:
 
     def _order_ahead(self, source: template.Template) -> None:
         """Have the first worker made while the caller goes on; if that is impossible, `start` will say why."""
-        ends = _ParentEnds()
+        ends = _ParentEnds(with_outputs=self._with_outputs)
         try:
             descriptors.require(_DESCRIPTORS_PER_START)
             fds = list(ends.open())
@@ -150,7 +156,7 @@ class Starter:
             raise RuntimeError("this starter is closed")
         if os.getpid() != self._pid:
             raise RuntimeError("a forked child cannot start workers for its parent's pool")
-        descriptors.require(_DESCRIPTORS_PER_START)
+        descriptors.require(_DESCRIPTORS_PER_START + 4 * self._with_outputs)
         with descriptors.StandardNumbersTaken():
             return self._start_by_method()
 
@@ -191,7 +197,7 @@ class Starter:
         ends: _ParentEnds | None = None,
         order: Order | None = None,
     ) -> Child:
-        ends = ends or _ParentEnds()
+        ends = ends or _ParentEnds(with_outputs=self._with_outputs)
         worker: WorkerProcess | None = None
         is_started = False
         try:
@@ -220,6 +226,10 @@ class Child:
         Write end of the claims pipe, and a copy of its read end; all ends of it are non-blocking, the worker's too.
     control_write : int
         Write end of the interrupt pipe, non-blocking.
+    stacks_read : int
+        Read end of the pipe on which the worker says what it does, non-blocking; so is the other end.
+    outputs : tuple of int
+        Read ends of the pipes that are the worker's standard output and error, non-blocking; empty if it has none.
     pidfd : int or None
         Linux only.
     sentinel : int
@@ -238,6 +248,8 @@ class Child:
         self.token_write: int = ends.token_write.fd
         self.token_read: int = ends.token_read.fd
         self.control_write: int = ends.control_write.fd
+        self.stacks_read: int = ends.stacks_read.fd
+        self.outputs: tuple[int, ...] = tuple(end.fd for end in ends.outputs)
         self.pidfd: int | None = None if self._popen.pidfd is None else self._popen.pidfd.fd
         self.sentinel: int = self._popen.sentinel
         # For a child that nobody has closed and nobody can close any more.
@@ -294,7 +306,7 @@ class Child:
             self.kill()
             self._popen.wait(EXIT_CODE_SECONDS)
         self._ends.close()
-        self.token_write = self.token_read = self.control_write = -1
+        self.token_write = self.token_read = self.control_write = self.stacks_read = -1
         self.exit_code()
         self._popen.close()
         if self._popen.returncode is not None:
@@ -305,13 +317,18 @@ class Child:
 class _ParentEnds:
     """The channels of one worker: the parent's ends, and until it is started the worker's ends as well."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, with_outputs: bool) -> None:
         self._workers: list[Descriptor | socket.socket] = []
         self._ours: list[Descriptor | socket.socket] = []
-        self._numbers: tuple[int, int, int] | None = None
+        self._with_outputs = with_outputs
+        self.outputs: list[Descriptor] = []
+        self._numbers: tuple[int, ...] | None = None
 
-    def open(self) -> tuple[int, int, int]:
-        """Open everything, once; return the worker's socket, token read end and control read end."""
+    def open(self) -> tuple[int, ...]:
+        """Open everything, once; return the worker's ends.
+
+        They are: socket, token read end, control read end, stacks write end, and maybe two write ends for output.
+        """
         if self._numbers is not None:
             return self._numbers
         self.sock, theirs = descriptors.socketpair()
@@ -328,11 +345,25 @@ class _ParentEnds:
         control_read, self.control_write = descriptors.pipe()
         self._ours.append(self.control_write)
         self._workers.append(control_read)
+        self.stacks_read, stacks_write = descriptors.pipe()
+        self._ours.append(self.stacks_read)
+        self._workers.append(stacks_write)
         # One description stands behind both copies of the read end, so the worker's is non-blocking as well.
-        for end in (self.token_write, self.token_read, self.control_write):
+        for end in (self.token_write, self.token_read, self.control_write, self.stacks_read, stacks_write):
             os.set_blocking(end.fd, False)
-        self._numbers = theirs.fileno(), token_read.fd, control_read.fd
+        self._numbers = (theirs.fileno(), token_read.fd, control_read.fd, stacks_write.fd)
+        if self._with_outputs:
+            self._numbers += (self._open_output(), self._open_output())
         return self._numbers
+
+    def _open_output(self) -> int:
+        """Open a pipe for output; the worker's end blocks, so it waits for a parent that is behind."""
+        read, write = descriptors.pipe()
+        self._ours.append(read)
+        self._workers.append(write)
+        self.outputs.append(read)
+        os.set_blocking(read.fd, False)
+        return write.fd
 
     def close_workers_side(self) -> None:
         _close(self._workers)

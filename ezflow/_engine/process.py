@@ -42,12 +42,22 @@ def known_tracker() -> int | None:
 class WorkerEnds:
     """What a worker holds of its channels; every number is above 2 and not inherited by programs it starts."""
 
-    __slots__ = ("control_read", "lifeline", "sock", "token_read")
+    __slots__ = ("control_read", "lifeline", "outputs", "sock", "stacks_write", "token_read")
 
-    def __init__(self, sock: socket.socket, token_read: int, control_read: int, lifeline: int) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        token_read: int,
+        control_read: int,
+        stacks_write: int,
+        outputs: tuple[int, ...],
+        lifeline: int,
+    ) -> None:
         self.sock = sock
         self.token_read = token_read
         self.control_read = control_read
+        self.stacks_write = stacks_write
+        self.outputs = outputs  # to be standard output and error; empty if those are the parent's
         self.lifeline = lifeline
 
 
@@ -92,7 +102,7 @@ class WorkerProcess(Process):
         self,
         main: Callable[[WorkerEnds, bytes, Any], None],
         pack: Callable[[], bytes],
-        fds: tuple[int, int, int],
+        fds: tuple[int, ...],
         environ_defaults: Mapping[str, str],
         template: Template | None = None,
         order: Order | None = None,
@@ -148,7 +158,7 @@ class WorkerProcess(Process):
         for fd in fds:
             os.set_inheritable(fd, False)
         sock = socket.socket(fileno=fds[0])
-        ends = WorkerEnds(sock, fds[1], fds[2], watched)
+        ends = WorkerEnds(sock, fds[1], fds[2], fds[3], tuple(fds[4:]), watched)
         self._surroundings.apply()
         packed, self._packed = self._packed, b""
         try:

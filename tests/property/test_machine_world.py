@@ -73,6 +73,7 @@ class MachineWorld(RuleBasedStateMachine):
         self.cancelled_if_waiting: set[int] = set()
         self.closing = False
         self.cancelling = False
+        self.looked_at: set[int] = set()  # workers that were asked where they are
 
     # ------------------------------------------------------------ the dispatcher
 
@@ -112,6 +113,9 @@ class MachineWorld(RuleBasedStateMachine):
                 w = self.workers[command.worker]
                 assert w.running in (command.call, None) or command.call in [call for call, _ in w.answers]
                 w.interrupted = w.running == command.call
+            elif isinstance(command, m.Look):
+                assert command.call in self.machine.flight(command.worker)
+                self.looked_at.add(command.worker)
             elif isinstance(command, m.Kill):
                 if command.worker in self.workers:
                     self.workers[command.worker].killed = True
@@ -289,6 +293,13 @@ class MachineWorld(RuleBasedStateMachine):
     def answers_arrive(self, data: st.DataObject) -> None:
         worker = data.draw(st.sampled_from(sorted(i for i, w in self.workers.items() if w.answers)))
         self.read(worker)
+
+    @precondition(lambda self: self.looked_at)
+    @rule(data=st.data())
+    def says_where_it_is(self, data: st.DataObject) -> None:
+        worker = data.draw(st.sampled_from(sorted(self.looked_at)))
+        self.looked_at.discard(worker)
+        self.tell(m.Looked(worker, self.now))
 
     @precondition(lambda self: self.workers)
     @rule(data=st.data())

@@ -18,6 +18,8 @@ from ezflow._engine.events import (
     Job,
     Kill,
     KillAsked,
+    Look,
+    Looked,
     Outcome,
     Place,
     Ready,
@@ -36,6 +38,7 @@ from ezflow._engine.machine import (
     AHEAD_SECONDS,
     CLAIM_SECONDS,
     HOSTAGE_SECONDS,
+    LOOK_SECONDS,
     MAX_AHEAD_BYTES,
     MAX_EARLY_DEATHS,
     MAX_LOSSES,
@@ -235,15 +238,55 @@ def test_limit_counts_from_the_start_of_running() -> None:
     assert machine.next_deadline() == 11.75
 
 
-def test_call_over_its_limit_is_killed_after_the_grace_and_times_out() -> None:
-    machine = warm(1, grace=0.5)
-    [job] = jobs(1, limit=1.0)
+def over_its_limit(machine: Machine[Job], job: Job) -> None:
+    """Let a call run until the grace after its interrupt is over, at 11.5."""
     machine.handle(Submitted([job], 10.0))
-
     assert machine.handle(Ticked(11.0)) == [Revoke(0)]
     assert machine.handle(Revoked(0, [], 11.0)) == [Collect(0)]
     assert machine.handle(Collected(0, 11.0)) == [Interrupt(0, 1)]
-    assert machine.handle(Ticked(11.5)) == [Kill(0), Settle(job, Outcome.TIMED_OUT, 0)]
+    assert machine.handle(Ticked(11.5)) == [Look(0, 1)]
+
+
+def test_call_over_its_limit_is_looked_at_and_killed_after_the_grace_and_times_out() -> None:
+    machine = warm(1, grace=0.5)
+    [job] = jobs(1, limit=1.0)
+    over_its_limit(machine, job)
+
+    assert machine.handle(Looked(0, 11.6)) == [Kill(0), Settle(job, Outcome.TIMED_OUT, 0)]
+    assert machine.handle(Looked(0, 11.7)) == []  # nobody waits for it any more
+
+
+def test_worker_that_does_not_say_where_it_is_is_killed_all_the_same() -> None:
+    machine = warm(1, grace=0.5)
+    [job] = jobs(1, limit=1.0)
+    over_its_limit(machine, job)
+
+    assert machine.next_deadline() == 11.5 + LOOK_SECONDS
+    assert machine.handle(Ticked(12.0)) == [Kill(0), Settle(job, Outcome.TIMED_OUT, 0)]
+    assert machine.handle(Died(0, [], 12.1)) == []
+    assert machine.handle(Looked(0, 12.2)) == []
+
+
+def test_call_that_answers_while_it_is_looked_at_keeps_its_answer() -> None:
+    machine = warm(1, grace=0.5)
+    [job] = jobs(1, limit=1.0)
+    over_its_limit(machine, job)
+
+    assert machine.handle(Returned(0, [1], 11.6)) == [Kill(0)]
+    assert machine.handle(Looked(0, 11.7)) == []
+    assert machine.n_live == 0
+
+
+def test_cancelled_call_is_not_looked_at() -> None:
+    machine = warm(1, grace=0.5)
+    [job] = jobs(1, limit=1.0)
+    machine.handle(Submitted([job], 10.0))
+    machine.handle(Ticked(11.0))
+    machine.handle(Revoked(0, [], 11.0))
+    machine.handle(Collected(0, 11.0))
+    machine.handle(CancelAsked(job, True, 11.2))
+
+    assert machine.handle(Ticked(11.5)) == [Kill(0), Settle(job, Outcome.CANCELLED, 0)]
 
 
 def test_worker_that_claims_nothing_within_the_limit_is_replaced_and_the_call_survives() -> None:
