@@ -17,9 +17,11 @@ import sys
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
-    from collections.abc import Buffer, Callable
+    from collections.abc import Callable
     from logging import LogRecord
     from typing import Any
+
+    from typing_extensions import Buffer
 
 
 class Outlet:
@@ -79,7 +81,7 @@ class _Raw(io.FileIO):
 
     is_inside_line = False
 
-    def write(self, data: Buffer, /) -> int | None:
+    def write(self, data: Buffer, /) -> int:
         n = super().write(data)
         if n:
             self.is_inside_line = memoryview(data).cast("B")[n - 1] not in b"\r\n"
