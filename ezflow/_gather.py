@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._call import Call
+    from .future import Desk
 
 
 class ListFuture(Future[list[Any]]):
@@ -24,11 +25,13 @@ class ListFuture(Future[list[Any]]):
         self,
         cancel_waiting: Callable[[list[Call]], None],
         stop: Callable[[Call], None],
+        desk: Desk | None,
         *,
         enveloped: bool,
         unordered: bool,
     ) -> None:
         super().__init__()
+        self._desk = desk
         self._cancel_waiting = cancel_waiting
         self._stop = stop
         self._list_enveloped = enveloped
@@ -41,17 +44,19 @@ class ListFuture(Future[list[Any]]):
     def submit_all(self, submit: Callable[[Slot], bool]) -> None:
         """Submit every item."""
         try:
-            while True:
+            while not self.done():  # the first error ends it, maybe before all is submitted
                 slot = Slot(self, len(self._slots))
                 with self._count:
                     self._n_left += 1
                 if not submit(slot):
+                    self._count_down()  # there was no item for it
                     break
                 self._slots.append(slot)
         except BaseException:
             self._cancel_waiting([slot.call for slot in self._slots if slot.call is not None])
             raise
-        self._count_down()  # for the slot without an item
+        if self.done():
+            self._cancel_waiting([slot.call for slot in self._slots if slot.call is not None])
         self._count_down()  # for the submitting
 
     def finished(self, slot: Slot) -> None:

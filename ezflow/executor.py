@@ -529,9 +529,9 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
 
             return AsyncMap[Any](submit_one, iterables, buffersize, unordered=plan.unordered)
         inputs: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
-        cancel_waiting, stop = _through.cancel_waiting, _through.stop
+        cancel_waiting, stop, desk = _through.cancel_waiting, _through.stop, None
         if through is None:
-            engine = self._open_engine()
+            desk = engine = self._open_engine()
             cancel_waiting, stop = engine.cancel_waiting, engine.stop
 
         def submit_next(slot: Slot) -> bool:
@@ -544,7 +544,7 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
             return False
 
         if plan.background:
-            future = ListFuture(cancel_waiting, stop, enveloped=plan.results, unordered=plan.unordered)
+            future = ListFuture(cancel_waiting, stop, desk, enveloped=plan.results, unordered=plan.unordered)
             future.submit_all(submit_next)
             return future
         stream = Stream[Any](
@@ -567,7 +567,9 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
     ) -> Generator[Any, None, None]:
         """Submit now, as far as `buffersize` allows, and give the iterator of results."""
         through = self._through(fn, NOTHING)
-        cancel_waiting = _through.cancel_waiting if through is not None else self._open_engine().cancel_waiting
+        cancel_waiting = (
+            _through.cancel_waiting if through is not None else self._open_engine().cancel_waiting
+        )
 
         def submit_next(slot: Slot) -> bool:
             for args in inputs:
@@ -642,6 +644,49 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         except KeyboardInterrupt:
             self.kill_workers()
             self.shutdown(wait=True)
+            raise
+
+    async def drain(self, seconds: float | None = None) -> bool:
+        """Take no more calls and wait for those accepted, without holding up the event loop; then cancel the rest.
+
+        Parameters
+        ----------
+        seconds : float, optional
+            How long to wait.  Calls that have not ended by then are cancelled, and stopped if they run, whatever
+            `cancel_running` says.  None waits for all.
+
+        Returns
+        -------
+        bool
+            Whether all calls ended by themselves.
+
+        Notes
+        -----
+        Returns when every worker is gone.  No thread waits, save for one of the loop's own executor while callbacks
+        that were given to `Future.add_done_callback` still run.
+        """
+        self.shutdown(wait=False)
+        engine = self._engine
+        if engine is None or os.getpid() != self._pid:
+            return True
+        from ._drain import drain
+
+        return await drain(engine, seconds)
+
+    async def __aenter__(self) -> Self:
+        """Give the pool."""
+        return self
+
+    async def __aexit__(self, exc_type: object, exc_val: object, exc_tb: object) -> None:
+        """Shut down as `with` does, without holding up the loop; after a cancellation, stop the work at once."""
+        from asyncio import CancelledError
+
+        is_cancelled = isinstance(exc_type, type) and issubclass(exc_type, CancelledError | KeyboardInterrupt)
+        try:
+            await self.drain(0.0 if is_cancelled else None)
+        except CancelledError:
+            self.kill_workers()
+            await self.drain()
             raise
 
     def __reduce__(self) -> str:

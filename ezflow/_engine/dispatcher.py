@@ -94,6 +94,7 @@ class _Word(Enum):
     DROP = "drop"
     KILL = "kill"
     LOOK = "look"
+    STOP = "stop"
     GRANT = "grant"
     ROOM = "room"
     STACKS = "stacks"
@@ -178,6 +179,8 @@ class Engine:
         self._bell = Bell()  # closed until the dispatcher opens it, which then looks into the inbox anyway
         self._hungry = False
         self.closed = False  # the dispatcher has looked into the inbox for the last time
+        self._ended = False  # and has done everything else
+        self._enders: deque[Callable[[], object]] = deque()  # to be called then
         self._links: dict[int, _Link] = {}
         self._by_fd: dict[int, tuple[_Link, bool]] = {}  # fd → link, is it the sign of death
         self._asked: dict[int, _Link] = {}  # fd → link that was asked for its stacks
@@ -284,6 +287,25 @@ class Engine:
     def kill(self, signum: int) -> None:
         """End now: cancel what waits, signal every worker."""
         self._tell(_Word.KILL, signum)
+
+    def stop_all(self) -> None:
+        """Take no more calls, and cancel all: also those that run are stopped."""
+        self._tell(_Word.STOP)
+
+    def when_ended(self, fn: Callable[[], object]) -> None:
+        """Call `fn`, which must not block, as soon as every worker is gone: on the dispatcher, or at once."""
+        self._enders.append(fn)
+        if self._ended:
+            self._call_enders()
+
+    def _call_enders(self) -> None:
+        """Call each once, whoever comes first."""
+        while True:
+            try:
+                fn = self._enders.popleft()
+            except IndexError:
+                return
+            fn()
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until every worker is gone and every callback has run; say whether they are."""
@@ -451,6 +473,8 @@ class Engine:
             self._fail(error)
         finally:
             self._end()
+            self._ended = True
+            self._call_enders()
 
     def _loop(self, poller: Poller) -> None:
         machine = self._machine
@@ -549,6 +573,17 @@ class Engine:
         elif word is _Word.KILL:
             self._kill_signal = item[1]
             self._obey(machine.handle(ev.KillAsked(monotonic())))
+        elif word is _Word.STOP:
+            self._stop_all()
+
+    def _stop_all(self) -> None:
+        """Cancel what waits and stop what runs."""
+        machine = self._machine
+        self._obey(machine.handle(ev.CloseAsked(True, monotonic())))
+        running = [call for link in self._links.values() for call in machine.flight(link.worker).values()]
+        for call in [*machine.waiting, *running]:
+            call.sink._drop()
+            self._obey(machine.handle(ev.CancelAsked(call, True, monotonic())))
 
     def _answer_lookers(self) -> None:
         """Let those go on who wait until every process that was asked for is made."""
