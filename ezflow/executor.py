@@ -39,7 +39,7 @@ from ._stream import Inbox, ItemStream
 from ._task import Task
 from ._wire.codec import Codec
 from .future import Future
-from .modifiers import ExecutorWords, Method
+from .modifiers import ExecutorWords, Method, map_method, submit_method
 from .options import NOTHING, Options
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
             return self._submit_asynced(plan, fn, args, kwargs)  # type: ignore[return-value]  # see `modifiers`
         return self._submit_planned(plan, fn, args, kwargs)
 
-    submit = Method(_submit)
+    submit = submit_method(_submit)
 
     def _submit_planned(
         self,
@@ -494,7 +494,7 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
             return _entered(_flatten(chunked))
         return self._results(fn, inputs, end, buffersize)
 
-    map = Method(_map)
+    map = map_method(_map)
 
     def _map_planned(
         self,

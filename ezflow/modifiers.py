@@ -15,7 +15,7 @@ who wins: what stands between a method's name and its parentheses, then what the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from . import errors
 from .options import NOTHING, Options, Retry, seconds_or_none, text, whole_number
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from typing import ClassVar, Self
 
     from . import _typed
+
+    PlainSubmit = _typed.Submit[_typed.Args, _typed.Value, _typed.Now]
+    PlainMap = _typed.Map[_typed.Args, _typed.Value, _typed.Now]
+
+B = TypeVar("B")
 
 
 class HowItRuns:
@@ -249,17 +254,23 @@ class BoundMethod(HowItRuns, WhatGoesIn):
         return f"<bound method {self.__qualname__}{words} of {self.__self__!r}>"
 
 
-class Method:
+class Method(Generic[B]):
     """A method that has the words; otherwise like any other, to be overridden and to be called by ``super()``.
 
-    It is not a decorator: pyright takes an undeclared ``submit = Method(_submit)`` as no promise about classes that
-    override it with a plain method, and takes the type from `ExecutorWords`.
+    It is not a decorator: pyright takes an undeclared ``submit = submit_method(_submit)`` as no promise about classes
+    that override it with a plain method, and takes the type from `ExecutorWords`.
     """
 
     __slots__ = ("__wrapped__",)
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.__wrapped__ = function
+
+    @overload
+    def __get__(self, executor: None, owner: type) -> Callable[..., Any]: ...
+
+    @overload
+    def __get__(self, executor: object, owner: type | None = None) -> B: ...
 
     def __get__(self, executor: Any, owner: type | None = None) -> Any:
         if executor is None:
@@ -269,6 +280,16 @@ class Method:
     def __set_name__(self, owner: type, name: str) -> None:
         self.__wrapped__.__name__ = name
         self.__wrapped__.__qualname__ = f"{owner.__qualname__}.{name}"
+
+
+def submit_method(function: Callable[..., Any]) -> Method[PlainSubmit]:
+    """Hang the words on `submit`."""
+    return Method(function)
+
+
+def map_method(function: Callable[..., Any]) -> Method[PlainMap]:
+    """Hang the words on `map`."""
+    return Method(function)
 
 
 class Front(HowItRuns, WhatGoesIn):
@@ -313,29 +334,64 @@ class Front(HowItRuns, WhatGoesIn):
         return f"<{self._executor!r}{words}>"
 
 
-class ExecutorWords(HowItRuns, WhatGoesIn):
+class ExecutorWords(HowItRuns):
     """The words on an executor, whose `submit` and `map` have them, too."""
 
     __slots__ = ()
 
     if TYPE_CHECKING:
-        submit: ClassVar[_typed.Hung[_typed.Submit[_typed.Args, _typed.Value, _typed.Now]]]
-        map: ClassVar[_typed.Hung[_typed.Map[_typed.Args, _typed.Value, _typed.Now]]]
+        submit: ClassVar[Method[PlainSubmit]]
+        map: ClassVar[Method[PlainMap]]
 
-        def star(self) -> _typed.Front[_typed.Item, _typed.Value, _typed.Now]: ...
-        def results(self) -> _typed.Front[_typed.Args, _typed.Envelope, _typed.Now]: ...
-        def background(self) -> _typed.Front[_typed.Args, _typed.Value, _typed.Background]: ...
-        def asynced(self) -> _typed.Front[_typed.Args, _typed.Value, _typed.Async]: ...
-
-    def _giving(self, name: str, value: Any = True) -> Any:
-        return Front(self, Options(**{name: value}))
-
-    def unordered(self) -> _typed.Front[_typed.Args, _typed.Value, _typed.Now]:
-        """Give a front whose `map` gives results as they finish.
+    def star(self) -> _typed.Front[_typed.Item, _typed.Value, _typed.Now]:
+        """Unpack each item: a tuple or list into positional, a mapping into keyword arguments.
 
         Returns
         -------
         front
             `submit` and `map` of this pool with that option.
         """
-        return self._giving("unordered")  # type: ignore[no-any-return]
+        return self._front("star")  # type: ignore[no-any-return]
+
+    def results(self) -> _typed.Front[_typed.Args, _typed.Envelope, _typed.Now]:
+        """Give `Result` envelopes, where errors would be raised.
+
+        Returns
+        -------
+        front
+            `submit` and `map` of this pool with that option.
+        """
+        return self._front("results")  # type: ignore[no-any-return]
+
+    def unordered(self) -> _typed.Front[_typed.Args, _typed.Value, _typed.Now]:
+        """Give the results of `map` as they finish.
+
+        Returns
+        -------
+        front
+            `submit` and `map` of this pool with that option.
+        """
+        return self._front("unordered")  # type: ignore[no-any-return]
+
+    def background(self) -> _typed.Front[_typed.Args, _typed.Value, _typed.Background]:
+        """Give the future at once; for `map` a future of the list.
+
+        Returns
+        -------
+        front
+            `submit` and `map` of this pool with that option.
+        """
+        return self._front("background")  # type: ignore[no-any-return]
+
+    def asynced(self) -> _typed.Front[_typed.Args, _typed.Value, _typed.Async]:
+        """Give a coroutine; for `map` one that is an async iterator, too.
+
+        Returns
+        -------
+        front
+            `submit` and `map` of this pool with that option.
+        """
+        return self._front("asynced")  # type: ignore[no-any-return]
+
+    def _front(self, name: str) -> Any:
+        return Front(self, Options(**{name: True}))

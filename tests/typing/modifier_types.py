@@ -1,0 +1,174 @@
+"""What type checkers see of the words. Read by mypy and pyright in `nox -s types`, never run.
+
+A line with an ``ignore`` must be an error in both.
+"""
+
+# pyright: reportUnnecessaryTypeIgnoreComment=true, reportUnusedCoroutine=false
+# mypy: disable-error-code="unused-coroutine"
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from typing import Any, assert_type
+
+from ezflow import Future, ProcessPoolExecutor, Result, Task, task
+
+
+def join(text: str, times: int, *, upper: bool = False) -> str:
+    """Have a signature that is worth keeping."""
+    return (text.upper() if upper else text) * times
+
+
+async def texts() -> AsyncIterator[str]:
+    """Be an input that is not there yet."""
+    yield "a"
+
+
+def submit_takes_the_words(pool: ProcessPoolExecutor) -> None:
+    """In any order; the arguments stay checked."""
+    assert_type(pool.submit.timeout(2)(join, "a", 2), Future[str])
+    assert_type(pool.submit.timeout(2).retry(3, on=OSError).priority(1).named("x")(join, "a", 2), Future[str])
+    assert_type(pool.submit.within(None).timeout(2)(join, "a", times=2, upper=True).result(), str)
+    assert_type(pool.submit.results()(join, "a", 2), Future[Result[str]])
+    assert_type(pool.submit.timeout(2).results().retry(1)(join, "a", 2).result().ok, str)
+    assert_type(pool.submit.asynced()(join, "a", 2), Coroutine[Any, Any, str])
+    assert_type(pool.submit.asynced().results()(join, "a", 2), Coroutine[Any, Any, Result[str]])
+    assert_type(pool.submit.results().asynced().timeout(1)(join, "a", 2), Coroutine[Any, Any, Result[str]])
+    assert_type(pool.submit.background()(join, "a", 2), Future[str])
+    assert_type(pool.submit.background().results()(join, "a", 2), Future[Result[str]])
+    assert_type(pool.submit.star()(join, ("a", 2)), Future[str])
+    assert_type(pool.submit.star()(join, {"text": "a", "times": 2}, upper=True), Future[str])
+    assert_type(pool.submit.star().results()(join, ("a", 2)), Future[Result[str]])
+    assert_type(pool.submit.results().star()(join, ("a", 2)), Future[Result[str]])
+    assert_type(pool.submit.star().asynced()(join, ("a", 2)), Coroutine[Any, Any, str])
+    assert_type(pool.submit.asynced().star().results()(join, ("a", 2)), Coroutine[Any, Any, Result[str]])
+
+
+def submit_refuses_what_the_function_would(pool: ProcessPoolExecutor) -> None:
+    """With and without words."""
+    pool.submit(join, "a", "b")  # type: ignore[arg-type]
+    pool.submit.timeout(2)(join, "a", "b")  # type: ignore[arg-type]
+    pool.submit.results()(join, "a", 2, lower=True)  # type: ignore[call-arg]
+    pool.submit.asynced()(join)  # type: ignore[call-arg]
+    pool.submit.star()(join, "a", 2)  # type: ignore[call-arg]
+    pool.submit.star()(join)  # type: ignore[call-arg]
+    pool.submit.timeout("2")  # type: ignore[arg-type]
+    pool.submit.retry(on=OSError)  # type: ignore[call-arg]
+    pool.submit.unordered()  # type: ignore[attr-defined]
+    pool.submit.slowly()  # type: ignore[attr-defined]
+
+
+def keywords_of_the_words_reach_the_function(pool: ProcessPoolExecutor) -> None:
+    """Whatever they are called."""
+
+    def takes(*, timeout: int, star: str) -> bytes:
+        return b""
+
+    assert_type(pool.submit(takes, timeout=1, star=""), Future[bytes])
+    assert_type(pool.submit.timeout(2)(takes, timeout=1, star=""), Future[bytes])
+
+
+def map_takes_the_words(pool: ProcessPoolExecutor) -> None:
+    """In any order."""
+    assert_type(pool.map.timeout(2)(join, ["a"], [1], timeout=3, chunksize=2, buffersize=5), Iterator[str])
+    assert_type(pool.map.results()(join, ["a"], [1], timeout=3.0), Iterator[Result[str]])
+    assert_type(pool.map.unordered().results().retry(2)(join, ["a"], [1]), Iterator[Result[str]])
+    assert_type(pool.map.unordered()(len, ["a"]), Iterator[int])
+    assert_type(pool.map.background()(len, ["a"]), Future[list[int]])
+    assert_type(pool.map.background().results()(len, ["a"]), Future[list[Result[int]]])
+    assert_type(pool.map.results().unordered().background()(len, ["a"]).result(), list[Result[int]])
+    assert_type(pool.map.star()(join, [("a", 2)], upper=True), Iterator[str])
+    assert_type(pool.map.star().results()(join, [("a", 2)], timeout=1, key=2), Iterator[Result[str]])
+    assert_type(pool.map.background().star()(join, [("a", 2)], upper=True), Future[list[str]])
+    assert_type(pool.map.star().background().results()(join, [("a", 2)]), Future[list[Result[str]]])
+    for result in pool.map.results()(len, ["a"]):
+        assert_type(result.ok, int)
+        assert_type(result.unwrap_or(None), int | None)
+
+
+def map_refuses(pool: ProcessPoolExecutor) -> None:
+    """What could have no meaning."""
+    pool.map(join, ["a"], key=1)  # type: ignore[call-arg]
+    pool.map.results()(join, ["a"], key=1)  # type: ignore[call-arg]
+    pool.map(join, 3)  # type: ignore[arg-type]
+    pool.map.background()(join, ["a"], timeout=1)  # type: ignore[call-arg]
+    pool.map.asynced()(join, ["a"], timeout=1)  # type: ignore[call-arg]
+    pool.map.star()(join, ["a"], [2])  # type: ignore[arg-type]
+    pool.map(join, texts())  # type: ignore[arg-type]
+
+
+async def asyncio_takes_what_asynced_gives(pool: ProcessPoolExecutor) -> None:
+    """A coroutine, and for `map` an async iterator, too."""
+    assert_type(await pool.map.asynced()(len, ["a"]), list[int])
+    assert_type(await pool.map.asynced().results()(len, texts(), buffersize=2), list[Result[int]])
+    assert_type(await pool.map.star().asynced()(join, [("a", 2)], upper=True), list[str])
+    assert_type(await pool.map.asynced().results().star()(join, [("a", 2)]), list[Result[str]])
+    async for length in pool.map.asynced().unordered()(len, texts()):
+        assert_type(length, int)
+    async for result in pool.map.results().asynced()(len, ["a"]):
+        assert_type(result, Result[int])
+    async with asyncio.TaskGroup() as group:
+        assert_type(group.create_task(pool.submit.asynced()(len, "a")), asyncio.Task[int])
+        assert_type(group.create_task(pool.map.asynced()(len, ["a"])), asyncio.Task[list[int]])
+        group.create_task(pool.submit(len, "a"))  # type: ignore[arg-type]
+
+
+class Named(ProcessPoolExecutor):
+    """A class of its own."""
+
+    note = ""
+
+
+def views_keep_their_class(pool: Named) -> None:
+    """And have everything that it has."""
+    assert_type(pool.timeout(2), Named)
+    assert_type(pool.timeout(2).retry(1).named("x").priority(1).within(9).note, str)
+    assert_type(pool.timeout(2).submit(join, "a", 2), Future[str])
+    assert_type(pool.timeout(2).map.results()(len, ["a"]), Iterator[Result[int]])
+    with pool.timeout(2) as inner:
+        assert_type(inner, Named)
+
+
+def fronts_have_submit_and_map(pool: ProcessPoolExecutor) -> None:
+    """With what goes in and comes out."""
+    assert_type(pool.results().submit(join, "a", 2), Future[Result[str]])
+    assert_type(pool.results().map(len, ["a"]), Iterator[Result[int]])
+    assert_type(pool.star().submit(join, ("a", 2)), Future[str])
+    assert_type(
+        pool.timeout(2).star().results().retry(1).map(join, [("a", 2)], upper=True), Iterator[Result[str]]
+    )
+    assert_type(pool.unordered().map.star()(join, [("a", 2)]), Iterator[str])
+    assert_type(pool.background().submit(join, "a", 2), Future[str])
+    assert_type(pool.background().map(len, ["a"]), Future[list[int]])
+    assert_type(pool.background().results().map(len, ["a"]), Future[list[Result[int]]])
+    assert_type(pool.asynced().submit(join, "a", 2), Coroutine[Any, Any, str])
+    assert_type(pool.asynced().results().submit.timeout(2)(join, "a", 2), Coroutine[Any, Any, Result[str]])
+    pool.results().submit(join, "a", "b")  # type: ignore[arg-type]
+    pool.results().shutdown()  # type: ignore[attr-defined]
+
+
+@task
+def decorated(text: str, times: int) -> str:
+    """Have options of its own."""
+    return text * times
+
+
+def tasks_are_functions(pool: ProcessPoolExecutor) -> None:
+    """With their arguments and result; words about running keep the kind."""
+    assert_type(decorated("a", 2), str)
+    assert_type(decorated.timeout(2).retry(1)("a", 2), str)
+    assert_type(task(len).named("x")("a"), int)
+    assert_type(pool.submit(decorated, "a", 2), Future[str])
+    assert_type(pool.submit.results()(decorated.timeout(2), "a", 2), Future[Result[str]])
+    assert_type(pool.map(decorated, ["a"], [2]), Iterator[str])
+    assert_type(pool.map.star().results()(decorated.retry(1), [("a", 2)]), Iterator[Result[str]])
+    decorated("a", "b")  # type: ignore[arg-type]
+    decorated.timeout(2)("a")  # type: ignore[call-arg]
+    pool.submit(decorated, "a", "b")  # type: ignore[arg-type]
+
+
+def a_task_has_its_types(kept: Task[[str, int], str]) -> None:
+    """As it is written in an annotation."""
+    assert_type(kept.timeout(1), Task[[str, int], str])
+    assert_type(kept.fn("a", 2), str)
