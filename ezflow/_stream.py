@@ -100,8 +100,8 @@ class Inbox:
 class ItemStream(Generic[T]):
     """The items of a generator that runs in a worker; iterate with ``for`` or ``async for``.
 
-    At most `buffersize` items are on their way or wait here; then the generator waits.  Closing or dropping the
-    iterator closes the generator.  An error of the generator is raised after the items that it gave.
+    At most `buffersize` items are on their way or wait here; then the generator waits, and keeps its worker.  Closing
+    or dropping the iterator closes the generator.  An error of the generator is raised after the items that it gave.
 
     Parameters
     ----------

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -927,3 +928,66 @@ def digest(data: bytes) -> str:
     import hashlib
 
     return hashlib.sha256(data).hexdigest()
+
+
+# ------------------------------------------------------------------------------------- generators
+
+
+def yield_around_gate(arrived: str, gate: str) -> Iterator[str]:
+    """Yield before and after a gate."""
+    yield "before"
+    pass_gate(arrived, gate)
+    yield "after"
+
+
+def yield_and_trace(path: str, n: int, closed: str | None = None) -> Iterator[int]:
+    """Yield numbers, leave a line for each before it is yielded, and a file when it is closed."""
+    try:
+        for i in range(n):
+            append(path, str(i))
+            yield i
+    finally:
+        if closed is not None:
+            Path(closed).touch()
+
+
+def yield_then_hang(started: str, closed: str) -> Iterator[int]:
+    """Yield once, then hang in Python."""
+    try:
+        yield 1
+        Path(started).touch()
+        while True:
+            time.sleep(0.01)
+    finally:
+        Path(closed).touch()
+
+
+def yield_then_fail(n: int) -> Iterator[int]:
+    """Yield numbers, then raise."""
+    yield from range(n)
+    raise ValueError(f"after {n}")
+
+
+def yield_a_lock() -> Iterator[object]:
+    """Yield what can be pickled, then what cannot."""
+    yield 1
+    yield threading.Lock()
+
+
+def yield_then_exit() -> Iterator[int]:
+    """Yield once, then end the worker."""
+    yield 1
+    os._exit(7)
+
+
+async def yield_async(n: int, closed: str | None = None) -> AsyncIterator[int]:
+    """Yield numbers from a coroutine."""
+    import asyncio
+
+    try:
+        for i in range(n):
+            await asyncio.sleep(0)
+            yield i
+    finally:
+        if closed is not None:
+            Path(closed).touch()

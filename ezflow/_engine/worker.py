@@ -125,9 +125,12 @@ class Intake:
         """Tell whether the parent has sent something, after waiting for it if asked to."""
         return bool(self._socket_poll.poll(None if wait else 0))
 
-    def take_grants(self, call: int) -> list[int]:
-        """Read what the parent has sent, and give the grants for the stream of this call."""
-        self._fill()
+    def take_grants(self, call: int, *, read: bool) -> list[int]:
+        """Give the grants for the stream of this call that are here, after reading what the parent has sent."""
+        if read:
+            self._fill()
+        if not any(frame[1] == CREDIT for frame in self._queue):
+            return []
         grants, others = [], []
         for frame in self._queue:
             if frame[1] != CREDIT:
@@ -493,16 +496,19 @@ class _Grants:
 
     def take(self, *, wait: bool) -> list[int]:
         """Give the grants that have come, after waiting for one if asked to."""
-        grants: list[int] = []
-        window = self._window
+        grants = self._take(read=False)  # those that were read together with the call
         while self._intake.is_readable(wait=wait and not grants):
-            was_open, window.call = window.call, 0
-            try:
-                grants += self._intake.take_grants(self._call)
-            finally:
-                window.call = was_open
-                window.strike()
+            grants += self._take(read=True)
         return grants
+
+    def _take(self, *, read: bool) -> list[int]:
+        window = self._window
+        was_open, window.call = window.call, 0
+        try:
+            return self._intake.take_grants(self._call, read=read)
+        finally:
+            window.call = was_open
+            window.strike()
 
 
 def _is_to_repeat(error: BaseException, extras: dict[str, Any] | None) -> bool:
