@@ -4,7 +4,7 @@ Each method and front carries what was said so far in type parameters that stand
 
 * `In_co`: `Args`, the function's arguments as they are, or `Item`, one thing to unpack (``star``);
 * `Out_co`: `Value`, or `Envelope` (``results``);
-* `Run_co`: `Now`, `Background` (``background``) or `Async` (``asynced``).
+* `Run_co`: `Now`, `Background` (``background``), `Async` (``asynced``) or `Streaming` (``stream``).
 
 ``__call__`` is overloaded on the type of `self`.  A checker keeps the overload that fits and forgets the others, so that
 its complaints are those about a plain function.  Words that say how a call runs give back `Self`.
@@ -16,6 +16,7 @@ from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Iterat
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from ._amap import AsyncMap
+from ._stream import ItemStream
 from .future import Future
 from .modifiers import HowItRuns
 from .result import Result
@@ -57,6 +58,10 @@ class Async:
     """A coroutine."""
 
 
+class Streaming:
+    """An iterator over the items of a generator function (``stream``)."""
+
+
 class Listed:
     """A method of `Pool` that gives a list."""
 
@@ -89,6 +94,28 @@ class Submit(HowItRuns, Generic[In_co, Out_co, Run_co]):
     def asynced(self) -> Submit[In_co, Out_co, Async]:
         """Give a coroutine."""
         raise NotImplementedError
+
+    def stream(self, buffersize: int = 16) -> Submit[In_co, Out_co, Streaming]:
+        """Give an iterator over the items of a generator function while it runs."""
+        raise NotImplementedError
+
+    @overload
+    def __call__(
+        self: Submit[Args, Value, Streaming],
+        fn: Callable[P, Iterable[T] | AsyncIterable[T]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> ItemStream[T]: ...
+
+    @overload
+    def __call__(
+        self: Submit[Item, Value, Streaming],
+        fn: Callable[..., Iterable[T] | AsyncIterable[T]],
+        item: Any,
+        /,
+        **keywords: Any,
+    ) -> ItemStream[T]: ...
 
     @overload
     def __call__(
@@ -325,6 +352,10 @@ class Front(HowItRuns, Generic[In_co, Out_co, Run_co]):
         """Give a coroutine; for `map` one that is an async iterator, too."""
         raise NotImplementedError
 
+    def stream(self, buffersize: int = 16) -> Front[In_co, Out_co, Streaming]:
+        """Give an iterator over the items of a generator function while it runs (`submit` only)."""
+        raise NotImplementedError
+
 
 class PoolMap(HowItRuns, Generic[In_co, Out_co, Run_co, Shape_co]):
     """A method of `Pool` that maps."""
@@ -549,4 +580,8 @@ class PoolFront(HowItRuns, Generic[In_co, Out_co, Run_co]):
 
     def asynced(self) -> PoolFront[In_co, Out_co, Async]:
         """Give a coroutine; where there are several results one that is an async iterator, too."""
+        raise NotImplementedError
+
+    def stream(self, buffersize: int = 16) -> PoolFront[In_co, Out_co, Streaming]:
+        """Give an iterator over the items of a generator function while it runs (`submit` only)."""
         raise NotImplementedError

@@ -173,9 +173,7 @@ class WhatGoesIn:
         same kind
             A copy that gives an `ItemStream`, for ``for`` and ``async for``.
         """
-        if whole_number("stream", buffersize) < 1:
-            raise ValueError(f"stream takes 1 or more items, not {buffersize}")
-        return self._giving("stream", buffersize)
+        return self._giving("stream", _items_under_way(buffersize))
 
 
 class BoundMethod(HowItRuns, WhatGoesIn):
@@ -393,5 +391,26 @@ class ExecutorWords(HowItRuns):
         """
         return self._front("asynced")  # type: ignore[no-any-return]
 
-    def _front(self, name: str) -> Any:
-        return Front(self, Options(**{name: True}))
+    def stream(self, buffersize: int = 16) -> _typed.Front[_typed.Args, _typed.Value, _typed.Streaming]:
+        """Give an iterator over the items of a generator function while it runs (`submit` only).
+
+        Parameters
+        ----------
+        buffersize : int
+            Items that may be under way before the generator waits for its consumer.
+
+        Returns
+        -------
+        front
+            `submit` of this pool with that option.
+        """
+        return self._front("stream", _items_under_way(buffersize))  # type: ignore[no-any-return]
+
+    def _front(self, name: str, value: Any = True) -> Any:
+        return Front(self, Options(**{name: value}))
+
+
+def _items_under_way(buffersize: int) -> int:
+    if whole_number("stream", buffersize) < 1:
+        raise ValueError(f"stream takes 1 or more items, not {buffersize}")
+    return buffersize

@@ -45,6 +45,24 @@ def submit_takes_the_words(pool: ProcessPoolExecutor) -> None:
     assert_type(pool.submit.asynced().star().results()(join, ("a", 2)), Coroutine[Any, Any, Result[str]])
 
 
+def counted(n: int) -> Iterator[str]:
+    """Be a generator function."""
+    yield from map(str, range(n))
+
+
+async def stream_gives_items(pool: ProcessPoolExecutor) -> None:
+    """While they are made."""
+    for text in pool.submit.stream()(counted, 3):
+        assert_type(text, str)
+    async for text in pool.submit.stream(2).timeout(9).star()(counted, (3,)):
+        assert_type(text, str)
+    assert_type(next(pool.stream().submit(counted, 3)), str)
+    pool.submit.stream()(counted, "a")  # type: ignore[arg-type]
+    pool.submit.stream()(len, "a")  # type: ignore[arg-type]
+    pool.submit.stream("a")  # type: ignore[arg-type]
+    pool.map.stream()  # type: ignore[attr-defined]
+
+
 def submit_refuses_what_the_function_would(pool: ProcessPoolExecutor) -> None:
     """With and without words."""
     pool.submit(join, "a", "b")  # type: ignore[arg-type]
@@ -94,7 +112,7 @@ def map_refuses(pool: ProcessPoolExecutor) -> None:
     pool.map(join, 3)  # type: ignore[arg-type]
     pool.map.background()(join, ["a"], timeout=1)  # type: ignore[call-arg]
     pool.map.asynced()(join, ["a"], timeout=1)  # type: ignore[call-arg]
-    pool.map.star()(join, ["a"], [2])  # type: ignore[arg-type]
+    pool.map.star()(join, ["a"], [2])  # type: ignore[call-arg, arg-type]
     pool.map(join, texts())  # type: ignore[arg-type]
 
 
