@@ -260,15 +260,22 @@ class Echo:
             else:
                 context.run(act, *args)
         except BaseException:  # a closed stream, or sys.exit in somebody's `write`
-            if not self._has_complained:
-                self._has_complained = True
-                LOGGER.exception("what a worker wrote could not be written here")
+            self._complain()
         self._n_done += 1
         if voice is not None:
             voice.nbytes_done += nbytes
             voice.n_done += 1
             if voice.is_paused and voice.has_room():
                 self._tell_room(voice.worker)
+
+    def _complain(self) -> None:
+        """Log that something was lost, once; the handler that does it may be what fails."""
+        if not self._has_complained:
+            self._has_complained = True
+            try:
+                LOGGER.exception("what a worker wrote could not be written here")
+            except BaseException:
+                pass
 
     def _write(self, voice: Voice, number: int, data: bytes) -> None:
         text = voice.decoders[number].decode(data)

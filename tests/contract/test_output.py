@@ -184,7 +184,7 @@ def test_lines_of_a_storm_are_whole(make_pool: MakePool, out: Heard, length: int
     torn = [line[:50] for line in lines if not re.fullmatch(r"<([a-h]) \d+ \1*>", line) or len(line) < length]
     assert torn == []
     numbers = {name: [int(line.split()[1]) for line in lines if line[1] == name] for name in "abcdefgh"}
-    assert numbers == dict.fromkeys("abcdefgh", list(range(n_lines)))
+    assert numbers == {name: list(range(n_lines)) for name in "abcdefgh"}
 
 
 def test_lines_of_quick_calls_are_whole(make_pool: MakePool, out: Heard) -> None:
