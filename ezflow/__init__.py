@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from .errors import WrongProcess as WrongProcess
     from .executor import ProcessPoolExecutor as ProcessPoolExecutor
     from .future import Future as Future
+    from .pool import Pool as Pool
     from .result import Result as Result
+    from .statistics import Durations as Durations
+    from .statistics import Statistics as Statistics
 
 _HOME = {
     "task": "_task",
@@ -35,12 +38,15 @@ _HOME = {
     "CurrentCall": "_engine.current",
     "CallInterrupted": "errors",
     "CallTimeout": "errors",
+    "Durations": "statistics",
     "EzflowError": "errors",
     "Future": "future",
     "PicklingError": "errors",
+    "Pool": "pool",
     "PoolBroken": "errors",
     "ProcessPoolExecutor": "executor",
     "RemoteError": "errors",
+    "Statistics": "statistics",
     "UnpicklingError": "errors",
     "WorkerDied": "errors",
     "WrongProcess": "errors",
@@ -50,13 +56,16 @@ __all__ = [  # written out, because type checkers read it
     "CallInterrupted",
     "CallTimeout",
     "CurrentCall",
+    "Durations",
     "EzflowError",
     "Future",
     "PicklingError",
+    "Pool",
     "PoolBroken",
     "ProcessPoolExecutor",
     "RemoteError",
     "Result",
+    "Statistics",
     "Task",
     "UnpicklingError",
     "WorkerDied",

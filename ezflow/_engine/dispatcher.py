@@ -42,6 +42,7 @@ from .._sealed import SealedAnswer, SealedBreak, SealedError, SealedTimeout
 from .._wire.channel import FrameReader, FrameWriter
 from .._wire.messages import (
     AGAIN,
+    ANSWERS,
     CALL,
     CREDIT,
     DEFINE,
@@ -54,7 +55,6 @@ from .._wire.messages import (
     LOG,
     NO_MORE,
     READY,
-    REPORT,
     TOKEN,
     VALUE,
 )
@@ -66,6 +66,7 @@ from .launch import Launch
 from .oom import oom_kills
 from .poller import IN, OUT, Bell, Poller
 from .stacks import Inquiry, StackPipe
+from .tally import Tally
 from .worker import INTERRUPT_SIGNAL
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
     from .._call import Call, Sealed
     from .._wire.codec import Definition
     from ..future import Future
+    from ..statistics import Statistics
     from .child import Child, Starter
     from .echo import Voice
     from .machine import Machine
@@ -107,6 +109,7 @@ class _Link:
         "child",
         "control_closed",
         "inquiries",
+        "is_leaving",
         "is_ready",
         "known",
         "last_look",
@@ -114,6 +117,7 @@ class _Link:
         "reader",
         "stacks",
         "voice",
+        "was_interrupted",
         "watching_out",
         "worker",
         "writer",
@@ -128,6 +132,8 @@ class _Link:
         self.watching_out = False
         self.voice: Voice | None = None  # where the pool forwards output
         self.is_ready = False
+        self.is_leaving = False
+        self.was_interrupted = False
         self.stacks = StackPipe(child)
         self.inquiries: list[Inquiry] = []  # that wait for its stacks
         self.looked_for: int | None = None  # call for whose report it was asked
@@ -183,6 +189,7 @@ class Engine:
         self._enders: deque[Callable[[], object]] = deque()  # to be called then
         self._links: dict[int, _Link] = {}
         self._by_fd: dict[int, tuple[_Link, bool]] = {}  # fd → link, is it the sign of death
+        self._tally = Tally()
         self._asked: dict[int, _Link] = {}  # fd → link that was asked for its stacks
         self._answers: dict[int, Any] = {}  # call → lock on which somebody awaits the outcome of a cancel
         self._lookers: list[Any] = []  # locks of those who wait to see all processes
@@ -348,7 +355,7 @@ class Engine:
         return inquiry.wait(seconds)
 
     def counts(self) -> dict[str, int]:
-        """Give numbers for `repr` and statistics; a snapshot that may be torn."""
+        """Give numbers for `repr` and tests; a snapshot that may be torn."""
         machine = self._machine
         return {
             "workers": len(self._links),
@@ -357,6 +364,33 @@ class Engine:
             "taken_back": machine.n_stolen,
             "died": machine.n_died,
         }
+
+    def statistics(self) -> Statistics:
+        """Give what was done so far; a snapshot that may be torn."""
+        from ..statistics import Durations, Statistics
+
+        machine, tally = self._machine, self._tally
+        links = list(self._links.values())
+        running = machine.n_running()
+        calls = {}
+        for label, timing in list(tally.timings.items()):
+            n = sum(timing.classes)
+            if n:
+                p50, p95 = timing.quantiles(0.5, 0.95)
+                calls[label] = Durations(n, timing.micros * 1e-6 / n, p50 * 1e-6, p95 * 1e-6)
+        return Statistics(
+            queued=max(0, machine.n_live - running) + len(self.inbox),
+            running=running,
+            done=tally.n_done,
+            failed=tally.n_failed,
+            cancelled=tally.n_cancelled,
+            workers=len(links),
+            restarts=tally.n_restarts,
+            died=machine.n_died,
+            bytes_sent=tally.n_sent + sum(link.writer.nbytes for link in links),
+            bytes_received=tally.n_received + sum(link.reader.nbytes for link in links),
+            calls=calls,
+        )
 
     @property
     def is_broken(self) -> bool:
@@ -658,6 +692,7 @@ class Engine:
     def _retire(self, worker: int) -> None:
         """Tell an idle worker to exit, whether it waits for bytes or, with a call that was taken back, for a claim."""
         link = self._links[worker]
+        self._count_out(link)
         os.write(link.child.token_write, TOKEN.pack(NO_MORE))
         self._write(link, [HEADER.pack(0, NO_MORE, EXIT, 0, 0)])
 
@@ -711,6 +746,8 @@ class Engine:
     def _interrupt(self, command: ev.Interrupt) -> None:
         link = self._links[command.worker]
         call = self._machine.flight(command.worker).get(command.call)
+        link.was_interrupted = True
+        self._count_out(link)  # whatever comes of it, another takes its place
         if call is not None:
             call.interrupted = True
         try:
@@ -731,6 +768,7 @@ class Engine:
         if link is None:
             self._doomed.add(worker)  # still being made
             return
+        self._count_out(link)
         if link.looked_for is not None and link.stacks.is_asking:  # too late for all of it
             self._pass_stacks_on(link, link.stacks.give_up())
         if self._kill_signal == SIGTERM and worker not in self._signalled:
@@ -739,9 +777,19 @@ class Engine:
         else:
             link.child.kill()
 
+    def _count_out(self, link: _Link) -> None:
+        """Count a worker that is on its way out."""
+        if not link.is_leaving:
+            link.is_leaving = True
+            self._tally.worker_leaves()
+
     def _settle(self, command: ev.Settle[Call]) -> None:
         """End a call that has no answer of its own."""
         call, outcome = command.job, command.outcome
+        if outcome is ev.Outcome.CANCELLED:
+            self._tally.n_cancelled += 1
+        elif outcome is not ev.Outcome.NOT_CANCELLED:
+            self._tally.n_failed += 1
         if outcome is ev.Outcome.CANCELLED:
             call.sink._drop()
         elif outcome is ev.Outcome.TIMED_OUT:
@@ -774,6 +822,7 @@ class Engine:
         """Take over a process that was just made."""
         link = _Link(worker, child)
         self._links[worker] = link
+        self._tally.worker_came()
         fd = child.sock.fileno()
         self._by_fd[fd] = link, False
         self._watch.register(fd, IN)
@@ -803,30 +852,14 @@ class Engine:
         again: list[int] = []
         answers: list[tuple[Call, SealedAnswer]] = []
         heavy = False
+        all_well = not link.was_interrupted
         micros = 0
         for number, kind, flags, duration, payload in frames:
-            if kind == READY:
-                link.is_ready = True
-                self._obey(self._machine.handle(ev.Ready(link.worker, monotonic())))
-                continue
-            if kind == INIT_FAILED:
-                self._broken_cause = SealedAnswer(kind, payload, "the initializer")
-                self._broken_during = "initializer"
-                self._obey(self._machine.handle(ev.InitFailed(link.worker, monotonic())))
-                continue
-            if kind == LOG:
-                self._log(link, payload)
-                continue
-            if kind == ITEM:
-                call = flight.get(number)
-                if call is not None:
-                    call.sink.take(SealedAnswer(VALUE, payload, call.label))  # type: ignore[attr-defined]  # streams
-                continue
-            if kind == REPORT:
-                call = flight.get(number)
-                if call is not None:
-                    call.sink._hear(SealedAnswer(VALUE, payload, call.label))
-                continue
+            if kind != VALUE:
+                if kind not in ANSWERS:
+                    self._take_aside(link, number, kind, payload)
+                    continue
+                all_well = False
             if flags:
                 heavy = heavy or bool(flags & HEAVY)
                 if flags & AGAIN:
@@ -843,6 +876,8 @@ class Engine:
             self._obey(
                 self._machine.handle(ev.Returned(link.worker, done, monotonic(), micros * 1e-6, heavy, again))
             )
+            if answers:
+                self._tally.answered(answers, all_well=all_well)
             for call, sealed in answers:
                 if call.place is not ev.Place.SETTLED:
                     continue  # it is to run once more
@@ -855,6 +890,24 @@ class Engine:
                 else:
                     self._deliver(call, sealed, link)
         return link.worker in self._links
+
+    def _take_aside(self, link: _Link, number: int, kind: int, payload: bytes | bytearray) -> None:
+        """Take a frame that is no answer."""
+        if kind == READY:
+            link.is_ready = True
+            self._obey(self._machine.handle(ev.Ready(link.worker, monotonic())))
+        elif kind == INIT_FAILED:
+            self._broken_cause = SealedAnswer(kind, payload, "the initializer")
+            self._broken_during = "initializer"
+            self._obey(self._machine.handle(ev.InitFailed(link.worker, monotonic())))
+        elif kind == LOG:
+            self._log(link, payload)
+        else:
+            call = self._machine.flight(link.worker).get(number)
+            if call is not None and kind == ITEM:
+                call.sink.take(SealedAnswer(VALUE, payload, call.label))  # type: ignore[attr-defined]  # streams
+            elif call is not None:
+                call.sink._hear(SealedAnswer(VALUE, payload, call.label))
 
     # -- what workers print and log
 
@@ -989,6 +1042,9 @@ class Engine:
         self._suspect(self._obituary(link, None))
         self._obey(self._machine.handle(ev.Died(link.worker, unclaimed, monotonic())))
         del self._links[link.worker]
+        self._count_out(link)
+        self._tally.n_sent += link.writer.nbytes
+        self._tally.n_received += link.reader.nbytes
         if child.exit_code() == -SIGKILL:
             self._oom_kills = oom_kills()
         child.close()

@@ -303,6 +303,10 @@ class Machine(Generic[J]):
         w = self.workers.get(worker)
         return w.flight if w is not None else {}
 
+    def n_running(self) -> int:
+        """Count the workers that have a call to run; for any thread."""
+        return sum(1 for w in list(self.workers.values()) if w.flight)
+
     def wants_submits(self) -> bool:
         """Tell whether a new job would lead to a command at once."""
         if self._idle or self.closing or self.broken:
@@ -424,6 +428,7 @@ class Machine(Generic[J]):
 
     def _start_failed(self, event: StartFailed) -> None:
         del self.workers[event.worker]
+        self._timed.pop(event.worker, None)
         if self._n_working() == 0 and (self.n_live or not self.closing):
             self._break()
         else:
@@ -592,14 +597,8 @@ class Machine(Generic[J]):
             if job is None:
                 continue
             w.n_taken -= 1
-            if self.cancelling or job.stop is StopReason.DROP:
+            if self.cancelling or job.stop is StopReason.DROP or job.stop is StopReason.CANCEL:
                 self._settle(job, Outcome.CANCELLED)
-            elif job.stop is StopReason.CANCEL:
-                if job.expired:
-                    self._settle(job, Outcome.TIMED_OUT)
-                else:
-                    job.place = Place.SETTLED
-                    self.n_live -= 1
             else:
                 job.place = Place.WAITING
                 job.stop = None

@@ -28,7 +28,7 @@ Frame = tuple[int, int, int, int, "bytes | bytearray"]
 class FrameReader:
     """Cut what arrives on a non-blocking socket into frames."""
 
-    __slots__ = ("_big", "_got", "_head", "_rest", "eof")
+    __slots__ = ("_big", "_got", "_head", "_rest", "eof", "nbytes")
 
     def __init__(self) -> None:
         self._rest = b""  # the beginning of a frame
@@ -36,6 +36,7 @@ class FrameReader:
         self._big = bytearray()
         self._got = 0
         self.eof = False
+        self.nbytes = 0  # that have arrived
 
     def read(self, sock: _socket.socket) -> list[Frame]:
         """Read once, give the frames that are complete; `eof` tells the end of the stream.
@@ -55,6 +56,7 @@ class FrameReader:
         if not data:
             self.eof = True
             return []
+        self.nbytes += len(data)
         if self._rest:
             data = self._rest + data
         frames: list[Frame] = []
@@ -91,6 +93,7 @@ class FrameReader:
                     self.eof = True
                     return []
                 self._got += n
+                self.nbytes += n
         assert self._head is not None
         frame = (*self._head, self._big)
         self._head = None
@@ -101,11 +104,12 @@ class FrameReader:
 class FrameWriter:
     """Write frames to a non-blocking socket; keep what does not fit."""
 
-    __slots__ = ("_parts", "dead")
+    __slots__ = ("_parts", "dead", "nbytes")
 
     def __init__(self) -> None:
         self._parts: deque[memoryview] = deque()
         self.dead = False  # the worker reads no more; its death will be noticed elsewhere
+        self.nbytes = 0  # that were to be written
 
     def __bool__(self) -> bool:
         """Tell whether bytes still wait to be written."""
@@ -115,6 +119,7 @@ class FrameWriter:
         """Write parts of `nbytes` in all; say whether everything is out."""
         if self.dead:
             return True
+        self.nbytes += nbytes
         if self._parts:
             self._parts.extend(map(memoryview, parts))
             return False

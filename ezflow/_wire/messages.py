@@ -39,6 +39,8 @@ UNREADABLE: Final = 14
 """Function or arguments could not be rebuilt; the payload is a packed exception."""
 UNSENDABLE: Final = 15
 """The result could not be pickled; the payload is a packed exception."""
+ANSWERS: Final = frozenset({VALUE, ERROR, UNREADABLE, UNSENDABLE})
+"""What ends a call."""
 REPORT: Final = 16
 """Word of a running call's progress; the payload is a packed value."""
 LOG: Final = 17

@@ -340,6 +340,15 @@ def test_call_whose_arrival_kills_worker_after_worker_is_to_blame() -> None:
     assert machine.n_live == 0
 
 
+def test_worker_whose_start_failed_is_forgotten_whole() -> None:
+    machine: Machine[Job] = Machine(2)
+    machine.handle(Submitted(jobs(1, 2), 0.0))
+    machine.handle(CloseAsked(True, 0.0))  # gives both a deadline
+    machine.handle(StartFailed(0, 1.0))
+
+    assert Kill(0) not in machine.handle(Ticked(100.0))
+
+
 def test_start_that_failed_is_tried_again_also_when_nothing_waited_then() -> None:
     machine: Machine[Job] = Machine(2)
     machine.handle(Submitted(jobs(1, 2), 0.0))
