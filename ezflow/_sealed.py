@@ -59,7 +59,13 @@ class SealedAnswer:
         return None, self.error()
 
     def error(self) -> BaseException:
-        """Rebuild the error."""
+        """Rebuild the error; one that ended several runs says so."""
+        error = self._error()
+        if self.attempts > 1:
+            error.add_note(errors.runs_note(self.attempts))
+        return error
+
+    def _error(self) -> BaseException:
         from ._tracebacks import unpack_exception
 
         cause = None if self._kind == VALUE else unpack_exception(bytes(self._payload), loads)
@@ -89,6 +95,8 @@ class SealedError:
 
     def open(self) -> tuple[object, BaseException | None]:
         """Give the error."""
+        if self.attempts > 1:
+            self._error.add_note(errors.runs_note(self.attempts))
         return None, self._error
 
 
@@ -112,7 +120,10 @@ class SealedTimeout:
         """Make the error; reads source files to show where it was."""
         say = errors.out_of_time if self._total else errors.call_timeout
         stack = readable(self._dump) if self._dump else None
-        return None, say(self._label, self._limit, None, stack)
+        error = say(self._label, self._limit, None, stack)
+        if self.attempts > 1:
+            error.add_note(errors.runs_note(self.attempts))
+        return None, error
 
 
 class SealedBreak:

@@ -685,6 +685,11 @@ def unrebuilt_note(place: str, reason: str) -> str:
     return f"{place} of this exception could not be rebuilt here and is now a description ({reason})."
 
 
+def runs_note(n: int) -> str:
+    """Word the note on an error of a call that was run several times."""
+    return f"ezflow: the call was run {n} times; this is how the last run ended"
+
+
 def frames_note(left_out: int) -> str:
     """Say that the middle of a very long traceback was left out."""
     return f"{left_out} frames in the middle of this traceback were left out."

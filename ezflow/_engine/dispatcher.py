@@ -15,6 +15,8 @@ Ownership
 * `_hungry`: written by the dispatcher before it sleeps; a submitter that sees
   it rings the bell.  The dispatcher looks into the inbox once more after
   setting it, so no order of the two steps can lose a call.
+* `_wakes`: the same for a call that must be over before the dispatcher would
+  look at the clock again.
 * machine, links, poller: the dispatcher's alone.
 * No user code runs here: answers travel on as bytes (`_sealed`), callbacks
   go to the callback thread.
@@ -33,6 +35,7 @@ from _thread import allocate_lock
 from collections import deque
 from enum import Enum
 from itertools import count
+from math import inf
 from signal import SIGKILL, SIGTERM
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
@@ -184,6 +187,8 @@ class Engine:
         self.inbox: deque[Any] = deque()
         self._bell = Bell()  # closed until the dispatcher opens it, which then looks into the inbox anyway
         self._hungry = False
+        self._wakes = 0.0  # when its sleep ends at the latest; 0 while it is awake
+        self._has_deadlines = False  # some call had one
         self.closed = False  # the dispatcher has looked into the inbox for the last time
         self._ended = False  # and has done everything else
         self._enders: deque[Callable[[], object]] = deque()  # to be called then
@@ -269,8 +274,11 @@ class Engine:
 
     def post(self, call: Call) -> bool:
         """Accept a call; False if the engine has ended and nobody will take it."""
+        deadline = call.deadline
+        if deadline is not None:
+            self._has_deadlines = True
         self.inbox.append(call)
-        if self._hungry:
+        if self._hungry or (deadline is not None and deadline < self._wakes):
             self._bell.ring()
         if self.closed:
             try:
@@ -521,12 +529,15 @@ class Engine:
             if machine.finished:
                 break  # type: ignore[unreachable]  # an event may finish it
             self._hungry = machine.wants_submits()
-            if inbox and (self._hungry or type(inbox[0]) is tuple):
-                self._hungry = False
-                continue
             deadline = machine.next_deadline()
+            self._wakes = inf if deadline is None else deadline
+            if inbox and (self._hungry or self._has_deadlines or type(inbox[0]) is tuple):
+                self._hungry = False
+                self._wakes = 0.0
+                continue
             ready = wait(None if deadline is None else deadline - monotonic())
             self._hungry = False
+            self._wakes = 0.0
             if inbox:
                 self._drain_inbox()
             for fd, mask in ready:

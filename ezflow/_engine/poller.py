@@ -14,6 +14,10 @@ IN: Final = select.POLLIN
 OUT: Final = select.POLLOUT
 
 
+MAX_WAIT: Final = 86_400.0
+"""Seconds of one wait at most: poll takes milliseconds as a C int, some 24 days; whoever waits longer asks again."""
+
+
 class Poller:
     """The descriptors the dispatcher waits for.
 
@@ -37,7 +41,7 @@ class Poller:
         """Give the descriptors that are ready, with what they are ready for."""
         if seconds is None:
             return self._poll.poll()
-        return self._poll.poll(max(0.0, seconds) * self._scale)
+        return self._poll.poll(min(max(0.0, seconds), MAX_WAIT) * self._scale)
 
     def close(self) -> None:
         """Give the descriptor back."""

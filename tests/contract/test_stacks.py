@@ -82,7 +82,9 @@ def test_asking_many_times_disturbs_nothing(pool: ProcessPoolExecutor, tmp_path:
 
 
 def test_worker_in_its_initializer_is_shown(make_pool: MakePool, tmp_path: Path) -> None:
-    pool = make_pool(1, initializer=work.mark_and_wait, initargs=(str(tmp_path / "here"), str(tmp_path / "go")))
+    pool = make_pool(
+        1, initializer=work.mark_and_wait, initargs=(str(tmp_path / "here"), str(tmp_path / "go"))
+    )
     future = pool.submit(work.square, 2)
     wait_until(lambda: (tmp_path / "here").exists())
 
@@ -137,7 +139,9 @@ def test_timeout_of_a_call_that_hung_in_c_tells_where(make_pool: MakePool, tmp_p
     assert again.stack == error.stack
 
 
-def test_timeout_of_a_call_that_was_interrupted_tells_where(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
+def test_timeout_of_a_call_that_was_interrupted_tells_where(
+    pool: ProcessPoolExecutor, tmp_path: Path
+) -> None:
     future = post(pool, work.spin_python, str(tmp_path / "started"), limit=0.5)
 
     error = future.exception(LIMIT)
