@@ -173,7 +173,7 @@ class WhatGoesIn:
         same kind
             A copy that gives an `ItemStream`, for ``for`` and ``async for``.
         """
-        return self._giving("stream", _items_under_way(buffersize))
+        return self._giving("stream", items_under_way(buffersize))
 
 
 class BoundMethod(HowItRuns, WhatGoesIn):
@@ -210,8 +210,10 @@ class BoundMethod(HowItRuns, WhatGoesIn):
         return type(self)(self.__self__, self.__func__, options.having(name, value))
 
     def _giving(self, name: str, value: Any = True) -> Self:
-        if name == "stream" and self.__func__.__name__ == "map":
-            raise errors.misplaced_option("stream", "map", "use submit.stream, or yield from map")
+        if name == "stream" and self.__func__.__name__ != "submit":
+            raise errors.misplaced_option(
+                "stream", self.__func__.__name__, "use submit.stream, or yield from map"
+            )
         return self._having(name, value)
 
     def unordered(self) -> Any:
@@ -404,13 +406,14 @@ class ExecutorWords(HowItRuns):
         front
             `submit` of this pool with that option.
         """
-        return self._front("stream", _items_under_way(buffersize))  # type: ignore[no-any-return]
+        return self._front("stream", items_under_way(buffersize))  # type: ignore[no-any-return]
 
     def _front(self, name: str, value: Any = True) -> Any:
         return Front(self, Options(**{name: value}))
 
 
-def _items_under_way(buffersize: int) -> int:
+def items_under_way(buffersize: int) -> int:
+    """Check what `stream` takes."""
     if whole_number("stream", buffersize) < 1:
         raise ValueError(f"stream takes 1 or more items, not {buffersize}")
     return buffersize
