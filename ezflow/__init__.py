@@ -12,6 +12,7 @@ TYPE_CHECKING = False  # typing costs 5 to 20 ms to import
 if TYPE_CHECKING:
     from ._engine.current import CurrentCall as CurrentCall
     from ._engine.current import current_call as current_call
+    from ._stream import ItemStream as ItemStream
     from ._task import Task as Task
     from ._task import task as task
     from .errors import CallInterrupted as CallInterrupted
@@ -41,6 +42,7 @@ _HOME = {
     "Durations": "statistics",
     "EzflowError": "errors",
     "Future": "future",
+    "ItemStream": "_stream",
     "PicklingError": "errors",
     "Pool": "pool",
     "PoolBroken": "errors",
@@ -59,6 +61,7 @@ __all__ = [  # written out, because type checkers read it
     "Durations",
     "EzflowError",
     "Future",
+    "ItemStream",
     "PicklingError",
     "Pool",
     "PoolBroken",
