@@ -344,7 +344,7 @@ class Pool(HowItRuns):
         return self._view(Options(**{name: value}))
 
     def _front(self, name: str, value: Any = True) -> Any:
-        return PoolFront(self, Options(**{name: value}))
+        return _Front(self, Options(**{name: value}))
 
     def _view(self, options: Options | None = None, nearest: Options | None = None) -> Self:
         """Give the same pool with other defaults."""
@@ -415,7 +415,7 @@ class Pool(HowItRuns):
 _UNORDERED = Options(unordered=True)
 
 
-class PoolFront(Front):
+class _Front(Front):
     """The methods of a pool with options that change what goes in and what comes out."""
 
     __slots__ = ()
