@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from . import _through, errors
 from ._amap import AsyncMap
 from ._call import Call, label_of, run_chunk
+from ._context import travelling
 from ._cpus import thread_caps, usable_cpus
 from ._engine import exit as engine_exit
 from ._engine import worker
@@ -326,9 +327,9 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
             engine = self._open_engine()
         extras = None if plan is None else plan.extras(deadline)
         context = copy_context()
-        if len(context):
+        if len(context) and (variables := travelling(context)):
             extras = {} if extras is None else dict(extras)
-            extras["context"] = list(context.items())
+            extras["context"] = variables
         if self._seed is not None:
             extras = {} if extras is None else dict(extras)
             extras["seed"] = self._seed, next(self._n_submitted)

@@ -59,7 +59,15 @@ def _await(
         on_interrupt(interrupt)
         if was_interrupted:
             interrupt()
-        return await coroutine
+        before = asyncio.all_tasks()
+        try:
+            return await coroutine
+        finally:
+            left = asyncio.all_tasks() - before
+            if left:  # as `asyncio.run` ends them: the next call is somebody else's
+                for one in left:
+                    one.cancel()
+                await asyncio.gather(*left, return_exceptions=True)
 
     def interrupt() -> None:
         nonlocal was_interrupted

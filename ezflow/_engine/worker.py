@@ -465,6 +465,8 @@ class _Loop:
 
     def _send_aside(self, call: int, kind: int, value: object) -> None:
         """Send something of a call while it runs; an interrupt must not tear it."""
+        if os.getpid() != self._pid:
+            raise RuntimeError("this is a process that the call has forked; only the call itself can send word")
         answer = self._space.pack_value(value)
         window = self._window
         if get_ident() != self._thread:

@@ -85,7 +85,7 @@ class Codec(Builder):
         self._slot_keys: dict[object, int] = {}
         self._slots: dict[tuple[int, int], Slot] = {}
         self._closures: dict[tuple[Root, ...], Closure] = {}
-        self._variables: dict[int, tuple[Any, str]] = {}
+        self._variables: dict[int, tuple[Any, tuple[object, ...]]] = {}
         self._homes: dict[int, tuple[object, tuple[str, str] | None]] = {}
         self._identities: dict[int, tuple[Any, str]] = {}
         self._plans: dict[int, tuple[FunctionType, dict[str, Any], str, object, tuple[Root, ...]]] = {}
@@ -392,21 +392,32 @@ class Codec(Builder):
         """Reduce a context variable: its own in an importable module, else one per worker."""
         found = self._variables.get(id(variable))
         if found is None:
+            made = self._reduce_variable(variable)
             found = self._variables.setdefault(
-                id(variable), (variable, f"{variable.name}/{next(self._keys)}")
-            )
+                id(variable), (variable, made)
+            )  # holds it: its number stays its own
+        return found[1]
+
+    def _reduce_variable(self, variable: Any) -> tuple[object, ...]:
         home = self.home_of(variable)
         if home is not None:
             return rebuild.attribute, home
         from contextvars import Context
 
+        empty = Context()
+        if variable.name == "decimal_context":
+            from decimal import getcontext
+
+            empty.run(getcontext)
+            if variable in empty:  # it is the one of `decimal`, which nobody but that module can name
+                return rebuild.decimal_variable, ()
         default: tuple[object, ...] = ()
         try:
             default = (Context().run(variable.get),)
             self._dump(default)
         except Exception:  # it has none, or one that cannot be pickled
             default = ()
-        return rebuild.context_variable, (found[1], variable.name, default)
+        return rebuild.context_variable, (f"{variable.name}/{next(self._keys)}", variable.name, default)
 
     # --- errors
 

@@ -356,6 +356,22 @@ def context_variable(token: str, name: str, default: tuple[object, ...]) -> Cont
     return found
 
 
+class _DecimalVariable:
+    """Stands for the context variable of `decimal`, which only that module can reach."""
+
+    @staticmethod
+    def set(value: Any) -> None:
+        """Make it the current context."""
+        from decimal import setcontext
+
+        setcontext(value)
+
+
+def decimal_variable() -> _DecimalVariable:
+    """Return what sets the context of `decimal` here."""
+    return _DecimalVariable()
+
+
 def fresh(name: str, arguments: tuple[Any, ...]) -> object:
     """Make a new lock, semaphore or the like of this process."""
     import threading
