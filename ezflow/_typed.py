@@ -8,6 +8,9 @@ Each method and front carries what was said so far in type parameters that stand
 
 ``__call__`` is overloaded on the type of `self`.  A checker keeps the overload that fits and forgets the others, so that
 its complaints are those about a plain function.  Words that say how a call runs give back `Self`.
+
+Each result is written twice: a function that returns a coroutine gives what the coroutine returns, because it is awaited
+in the worker.
 """
 
 from __future__ import annotations
@@ -23,7 +26,6 @@ from .result import Result
 
 P = ParamSpec("P")
 T = TypeVar("T")
-X = TypeVar("X")
 
 
 class Args:
@@ -62,18 +64,9 @@ class Streaming:
     """An iterator over the items of a generator function (``stream``)."""
 
 
-class Listed:
-    """A method of `Pool` that gives a list."""
-
-
-class Lazy:
-    """A method of `Pool` that gives an iterator."""
-
-
 In_co = TypeVar("In_co", covariant=True)
 Out_co = TypeVar("Out_co", covariant=True)
 Run_co = TypeVar("Run_co", covariant=True)
-Shape_co = TypeVar("Shape_co", covariant=True)
 
 
 class Submit(HowItRuns, Generic[In_co, Out_co, Run_co]):
@@ -119,8 +112,26 @@ class Submit(HowItRuns, Generic[In_co, Out_co, Run_co]):
 
     @overload
     def __call__(
+        self: Submit[Args, Value, Sync],
+        fn: Callable[P, Coroutine[Any, Any, T]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Future[T]: ...
+
+    @overload
+    def __call__(
         self: Submit[Args, Value, Sync], fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> Future[T]: ...
+
+    @overload
+    def __call__(
+        self: Submit[Args, Envelope, Sync],
+        fn: Callable[P, Coroutine[Any, Any, T]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Future[Result[T]]: ...
 
     @overload
     def __call__(
@@ -129,8 +140,26 @@ class Submit(HowItRuns, Generic[In_co, Out_co, Run_co]):
 
     @overload
     def __call__(
+        self: Submit[Args, Value, Async],
+        fn: Callable[P, Coroutine[Any, Any, T]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Coroutine[Any, Any, T]: ...
+
+    @overload
+    def __call__(
         self: Submit[Args, Value, Async], fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[Any, Any, T]: ...
+
+    @overload
+    def __call__(
+        self: Submit[Args, Envelope, Async],
+        fn: Callable[P, Coroutine[Any, Any, T]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Coroutine[Any, Any, Result[T]]: ...
 
     @overload
     def __call__(
@@ -139,8 +168,26 @@ class Submit(HowItRuns, Generic[In_co, Out_co, Run_co]):
 
     @overload
     def __call__(
+        self: Submit[Item, Value, Sync],
+        fn: Callable[..., Coroutine[Any, Any, T]],
+        item: Any,
+        /,
+        **keywords: Any,
+    ) -> Future[T]: ...
+
+    @overload
+    def __call__(
         self: Submit[Item, Value, Sync], fn: Callable[..., T], item: Any, /, **keywords: Any
     ) -> Future[T]: ...
+
+    @overload
+    def __call__(
+        self: Submit[Item, Envelope, Sync],
+        fn: Callable[..., Coroutine[Any, Any, T]],
+        item: Any,
+        /,
+        **keywords: Any,
+    ) -> Future[Result[T]]: ...
 
     @overload
     def __call__(
@@ -149,8 +196,26 @@ class Submit(HowItRuns, Generic[In_co, Out_co, Run_co]):
 
     @overload
     def __call__(
+        self: Submit[Item, Value, Async],
+        fn: Callable[..., Coroutine[Any, Any, T]],
+        item: Any,
+        /,
+        **keywords: Any,
+    ) -> Coroutine[Any, Any, T]: ...
+
+    @overload
+    def __call__(
         self: Submit[Item, Value, Async], fn: Callable[..., T], item: Any, /, **keywords: Any
     ) -> Coroutine[Any, Any, T]: ...
+
+    @overload
+    def __call__(
+        self: Submit[Item, Envelope, Async],
+        fn: Callable[..., Coroutine[Any, Any, T]],
+        item: Any,
+        /,
+        **keywords: Any,
+    ) -> Coroutine[Any, Any, Result[T]]: ...
 
     @overload
     def __call__(
@@ -189,12 +254,34 @@ class Map(HowItRuns, Generic[In_co, Out_co, Run_co]):
     def __call__(
         self: Map[Args, Value, Now],
         /,
+        fn: Callable[..., Coroutine[Any, Any, T]],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[T]: ...
+
+    @overload
+    def __call__(
+        self: Map[Args, Value, Now],
+        /,
         fn: Callable[..., T],
         *iterables: Iterable[Any],
         timeout: float | None = None,
         chunksize: int = 1,
         buffersize: int | None = None,
     ) -> Iterator[T]: ...
+
+    @overload
+    def __call__(
+        self: Map[Args, Envelope, Now],
+        /,
+        fn: Callable[..., Coroutine[Any, Any, T]],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[Result[T]]: ...
 
     @overload
     def __call__(
@@ -211,11 +298,31 @@ class Map(HowItRuns, Generic[In_co, Out_co, Run_co]):
     def __call__(
         self: Map[Args, Value, Background],
         /,
+        fn: Callable[..., Coroutine[Any, Any, T]],
+        *iterables: Iterable[Any],
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Future[list[T]]: ...
+
+    @overload
+    def __call__(
+        self: Map[Args, Value, Background],
+        /,
         fn: Callable[..., T],
         *iterables: Iterable[Any],
         chunksize: int = 1,
         buffersize: int | None = None,
     ) -> Future[list[T]]: ...
+
+    @overload
+    def __call__(
+        self: Map[Args, Envelope, Background],
+        /,
+        fn: Callable[..., Coroutine[Any, Any, T]],
+        *iterables: Iterable[Any],
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Future[list[Result[T]]]: ...
 
     @overload
     def __call__(
@@ -231,6 +338,16 @@ class Map(HowItRuns, Generic[In_co, Out_co, Run_co]):
     def __call__(
         self: Map[Args, Value, Async],
         /,
+        fn: Callable[..., Coroutine[Any, Any, T]],
+        *iterables: Iterable[Any] | AsyncIterable[Any],
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> AsyncMap[T]: ...
+
+    @overload
+    def __call__(
+        self: Map[Args, Value, Async],
+        /,
         fn: Callable[..., T],
         *iterables: Iterable[Any] | AsyncIterable[Any],
         chunksize: int = 1,
@@ -241,11 +358,34 @@ class Map(HowItRuns, Generic[In_co, Out_co, Run_co]):
     def __call__(
         self: Map[Args, Envelope, Async],
         /,
+        fn: Callable[..., Coroutine[Any, Any, T]],
+        *iterables: Iterable[Any] | AsyncIterable[Any],
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> AsyncMap[Result[T]]: ...
+
+    @overload
+    def __call__(
+        self: Map[Args, Envelope, Async],
+        /,
         fn: Callable[..., T],
         *iterables: Iterable[Any] | AsyncIterable[Any],
         chunksize: int = 1,
         buffersize: int | None = None,
     ) -> AsyncMap[Result[T]]: ...
+
+    @overload
+    def __call__(
+        self: Map[Item, Value, Now],
+        fn: Callable[..., Coroutine[Any, Any, T]],
+        items: Iterable[Any],
+        /,
+        *,
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+        **keywords: Any,
+    ) -> Iterator[T]: ...
 
     @overload
     def __call__(
@@ -263,6 +403,19 @@ class Map(HowItRuns, Generic[In_co, Out_co, Run_co]):
     @overload
     def __call__(
         self: Map[Item, Envelope, Now],
+        fn: Callable[..., Coroutine[Any, Any, T]],
+        items: Iterable[Any],
+        /,
+        *,
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+        **keywords: Any,
+    ) -> Iterator[Result[T]]: ...
+
+    @overload
+    def __call__(
+        self: Map[Item, Envelope, Now],
         fn: Callable[..., T],
         items: Iterable[Any],
         /,
@@ -272,6 +425,18 @@ class Map(HowItRuns, Generic[In_co, Out_co, Run_co]):
         buffersize: int | None = None,
         **keywords: Any,
     ) -> Iterator[Result[T]]: ...
+
+    @overload
+    def __call__(
+        self: Map[Item, Value, Background],
+        fn: Callable[..., Coroutine[Any, Any, T]],
+        items: Iterable[Any],
+        /,
+        *,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+        **keywords: Any,
+    ) -> Future[list[T]]: ...
 
     @overload
     def __call__(
@@ -288,6 +453,18 @@ class Map(HowItRuns, Generic[In_co, Out_co, Run_co]):
     @overload
     def __call__(
         self: Map[Item, Envelope, Background],
+        fn: Callable[..., Coroutine[Any, Any, T]],
+        items: Iterable[Any],
+        /,
+        *,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+        **keywords: Any,
+    ) -> Future[list[Result[T]]]: ...
+
+    @overload
+    def __call__(
+        self: Map[Item, Envelope, Background],
         fn: Callable[..., T],
         items: Iterable[Any],
         /,
@@ -300,6 +477,18 @@ class Map(HowItRuns, Generic[In_co, Out_co, Run_co]):
     @overload
     def __call__(
         self: Map[Item, Value, Async],
+        fn: Callable[..., Coroutine[Any, Any, T]],
+        items: Iterable[Any] | AsyncIterable[Any],
+        /,
+        *,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+        **keywords: Any,
+    ) -> AsyncMap[T]: ...
+
+    @overload
+    def __call__(
+        self: Map[Item, Value, Async],
         fn: Callable[..., T],
         items: Iterable[Any] | AsyncIterable[Any],
         /,
@@ -308,6 +497,18 @@ class Map(HowItRuns, Generic[In_co, Out_co, Run_co]):
         buffersize: int | None = None,
         **keywords: Any,
     ) -> AsyncMap[T]: ...
+
+    @overload
+    def __call__(
+        self: Map[Item, Envelope, Async],
+        fn: Callable[..., Coroutine[Any, Any, T]],
+        items: Iterable[Any] | AsyncIterable[Any],
+        /,
+        *,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+        **keywords: Any,
+    ) -> AsyncMap[Result[T]]: ...
 
     @overload
     def __call__(
@@ -353,235 +554,5 @@ class Front(HowItRuns, Generic[In_co, Out_co, Run_co]):
         raise NotImplementedError
 
     def stream(self, buffersize: int = 16) -> Front[In_co, Out_co, Streaming]:
-        """Give an iterator over the items of a generator function while it runs (`submit` only)."""
-        raise NotImplementedError
-
-
-class PoolMap(HowItRuns, Generic[In_co, Out_co, Run_co, Shape_co]):
-    """A method of `Pool` that maps."""
-
-    def star(self) -> PoolMap[Item, Out_co, Run_co, Shape_co]:
-        """Unpack each item: a tuple or list into positional, a mapping into keyword arguments."""
-        raise NotImplementedError
-
-    def results(self) -> PoolMap[In_co, Envelope, Run_co, Shape_co]:
-        """Give a `Result` for each item, where errors would be raised."""
-        raise NotImplementedError
-
-    def unordered(self) -> PoolMap[In_co, Out_co, Run_co, Shape_co]:
-        """Give results as they finish."""
-        raise NotImplementedError
-
-    def background(self) -> PoolMap[In_co, Out_co, Background, Shape_co]:
-        """Give a future of the list at once."""
-        raise NotImplementedError
-
-    def asynced(self) -> PoolMap[In_co, Out_co, Async, Shape_co]:
-        """Give a coroutine of the list that is an async iterator, too."""
-        raise NotImplementedError
-
-    @overload
-    def __call__(
-        self: PoolMap[Args, Value, Now, Listed],
-        fn: Callable[[X], T],
-        iterable: Iterable[X],
-        /,
-        chunksize: int | None = None,
-    ) -> list[T]: ...
-
-    @overload
-    def __call__(
-        self: PoolMap[Args, Envelope, Now, Listed],
-        fn: Callable[[X], T],
-        iterable: Iterable[X],
-        /,
-        chunksize: int | None = None,
-    ) -> list[Result[T]]: ...
-
-    @overload
-    def __call__(
-        self: PoolMap[Item, Value, Now, Listed],
-        fn: Callable[..., T],
-        iterable: Iterable[Any],
-        /,
-        chunksize: int | None = None,
-        **keywords: Any,
-    ) -> list[T]: ...
-
-    @overload
-    def __call__(
-        self: PoolMap[Item, Envelope, Now, Listed],
-        fn: Callable[..., T],
-        iterable: Iterable[Any],
-        /,
-        chunksize: int | None = None,
-        **keywords: Any,
-    ) -> list[Result[T]]: ...
-
-    @overload
-    def __call__(
-        self: PoolMap[Args, Value, Now, Lazy],
-        fn: Callable[[X], T],
-        iterable: Iterable[X],
-        /,
-        chunksize: int | None = None,
-        *,
-        buffersize: int | None = None,
-    ) -> Iterator[T]: ...
-
-    @overload
-    def __call__(
-        self: PoolMap[Args, Envelope, Now, Lazy],
-        fn: Callable[[X], T],
-        iterable: Iterable[X],
-        /,
-        chunksize: int | None = None,
-        *,
-        buffersize: int | None = None,
-    ) -> Iterator[Result[T]]: ...
-
-    @overload
-    def __call__(
-        self: PoolMap[Item, Value, Now, Lazy],
-        fn: Callable[..., T],
-        iterable: Iterable[Any],
-        /,
-        chunksize: int | None = None,
-        *,
-        buffersize: int | None = None,
-        **keywords: Any,
-    ) -> Iterator[T]: ...
-
-    @overload
-    def __call__(
-        self: PoolMap[Item, Envelope, Now, Lazy],
-        fn: Callable[..., T],
-        iterable: Iterable[Any],
-        /,
-        chunksize: int | None = None,
-        *,
-        buffersize: int | None = None,
-        **keywords: Any,
-    ) -> Iterator[Result[T]]: ...
-
-    @overload
-    def __call__(
-        self: PoolMap[Args, Value, Background, object],
-        fn: Callable[[X], T],
-        iterable: Iterable[X],
-        /,
-        chunksize: int | None = None,
-    ) -> Future[list[T]]: ...
-
-    @overload
-    def __call__(
-        self: PoolMap[Args, Envelope, Background, object],
-        fn: Callable[[X], T],
-        iterable: Iterable[X],
-        /,
-        chunksize: int | None = None,
-    ) -> Future[list[Result[T]]]: ...
-
-    @overload
-    def __call__(
-        self: PoolMap[Item, Value, Background, object],
-        fn: Callable[..., T],
-        iterable: Iterable[Any],
-        /,
-        chunksize: int | None = None,
-        **keywords: Any,
-    ) -> Future[list[T]]: ...
-
-    @overload
-    def __call__(
-        self: PoolMap[Item, Envelope, Background, object],
-        fn: Callable[..., T],
-        iterable: Iterable[Any],
-        /,
-        chunksize: int | None = None,
-        **keywords: Any,
-    ) -> Future[list[Result[T]]]: ...
-
-    @overload
-    def __call__(
-        self: PoolMap[Args, Value, Async, object],
-        fn: Callable[[X], T],
-        iterable: Iterable[X] | AsyncIterable[X],
-        /,
-        chunksize: int | None = None,
-        *,
-        buffersize: int | None = None,
-    ) -> AsyncMap[T]: ...
-
-    @overload
-    def __call__(
-        self: PoolMap[Args, Envelope, Async, object],
-        fn: Callable[[X], T],
-        iterable: Iterable[X] | AsyncIterable[X],
-        /,
-        chunksize: int | None = None,
-        *,
-        buffersize: int | None = None,
-    ) -> AsyncMap[Result[T]]: ...
-
-    @overload
-    def __call__(
-        self: PoolMap[Item, Value, Async, object],
-        fn: Callable[..., T],
-        iterable: Iterable[Any] | AsyncIterable[Any],
-        /,
-        chunksize: int | None = None,
-        *,
-        buffersize: int | None = None,
-        **keywords: Any,
-    ) -> AsyncMap[T]: ...
-
-    @overload
-    def __call__(
-        self: PoolMap[Item, Envelope, Async, object],
-        fn: Callable[..., T],
-        iterable: Iterable[Any] | AsyncIterable[Any],
-        /,
-        chunksize: int | None = None,
-        *,
-        buffersize: int | None = None,
-        **keywords: Any,
-    ) -> AsyncMap[Result[T]]: ...
-
-    def __call__(self, /, *args: Any, **keywords: Any) -> Any:
-        """Map."""
-        raise NotImplementedError
-
-
-class PoolFront(HowItRuns, Generic[In_co, Out_co, Run_co]):
-    """The methods of a `Pool` with options that change what goes in and what comes out."""
-
-    submit: Submit[In_co, Out_co, Run_co]
-    map: PoolMap[In_co, Out_co, Run_co, Listed]
-    unordered_map: PoolMap[In_co, Out_co, Run_co, Listed]
-    imap: PoolMap[In_co, Out_co, Run_co, Lazy]
-    unordered_imap: PoolMap[In_co, Out_co, Run_co, Lazy]
-
-    def star(self) -> PoolFront[Item, Out_co, Run_co]:
-        """Unpack each item: a tuple or list into positional, a mapping into keyword arguments."""
-        raise NotImplementedError
-
-    def results(self) -> PoolFront[In_co, Envelope, Run_co]:
-        """Give `Result` envelopes, where errors would be raised."""
-        raise NotImplementedError
-
-    def unordered(self) -> PoolFront[In_co, Out_co, Run_co]:
-        """Give results as they finish."""
-        raise NotImplementedError
-
-    def background(self) -> PoolFront[In_co, Out_co, Background]:
-        """Give the future at once; where there are several results a future of the list."""
-        raise NotImplementedError
-
-    def asynced(self) -> PoolFront[In_co, Out_co, Async]:
-        """Give a coroutine; where there are several results one that is an async iterator, too."""
-        raise NotImplementedError
-
-    def stream(self, buffersize: int = 16) -> PoolFront[In_co, Out_co, Streaming]:
         """Give an iterator over the items of a generator function while it runs (`submit` only)."""
         raise NotImplementedError

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
     from typing import ClassVar, NoReturn, Self
 
-    from . import _typed
+    from . import _typed, _typed_pool
 
     SubmitMethod = _typed.Submit[_typed.Args, _typed.Value, _typed.Now]
-    ListMethod = _typed.PoolMap[_typed.Args, _typed.Value, _typed.Now, _typed.Listed]
-    LazyMethod = _typed.PoolMap[_typed.Args, _typed.Value, _typed.Now, _typed.Lazy]
+    ListMethod = _typed_pool.PoolMap[_typed.Args, _typed.Value, _typed.Now, _typed_pool.Listed]
+    LazyMethod = _typed_pool.PoolMap[_typed.Args, _typed.Value, _typed.Now, _typed_pool.Lazy]
 
 AHEAD = 4
 """Items per worker that `imap` reads ahead: more keeps the workers busier when items differ, fewer need less memory."""
@@ -275,7 +275,7 @@ class Pool(HowItRuns):
 
     # ------------------------------------------------------------ words
 
-    def star(self) -> _typed.PoolFront[_typed.Item, _typed.Value, _typed.Now]:
+    def star(self) -> _typed_pool.PoolFront[_typed.Item, _typed.Value, _typed.Now]:
         """Unpack each item: a tuple or list into positional, a mapping into keyword arguments.
 
         Returns
@@ -285,7 +285,7 @@ class Pool(HowItRuns):
         """
         return self._front("star")  # type: ignore[no-any-return]
 
-    def results(self) -> _typed.PoolFront[_typed.Args, _typed.Envelope, _typed.Now]:
+    def results(self) -> _typed_pool.PoolFront[_typed.Args, _typed.Envelope, _typed.Now]:
         """Give `Result` envelopes, where errors would be raised.
 
         Returns
@@ -295,7 +295,7 @@ class Pool(HowItRuns):
         """
         return self._front("results")  # type: ignore[no-any-return]
 
-    def unordered(self) -> _typed.PoolFront[_typed.Args, _typed.Value, _typed.Now]:
+    def unordered(self) -> _typed_pool.PoolFront[_typed.Args, _typed.Value, _typed.Now]:
         """Give results as they come.
 
         Returns
@@ -305,7 +305,7 @@ class Pool(HowItRuns):
         """
         return self._front("unordered")  # type: ignore[no-any-return]
 
-    def background(self) -> _typed.PoolFront[_typed.Args, _typed.Value, _typed.Background]:
+    def background(self) -> _typed_pool.PoolFront[_typed.Args, _typed.Value, _typed.Background]:
         """Give the future at once; where there are several results a future of the list.
 
         Returns
@@ -315,7 +315,7 @@ class Pool(HowItRuns):
         """
         return self._front("background")  # type: ignore[no-any-return]
 
-    def asynced(self) -> _typed.PoolFront[_typed.Args, _typed.Value, _typed.Async]:
+    def asynced(self) -> _typed_pool.PoolFront[_typed.Args, _typed.Value, _typed.Async]:
         """Give a coroutine; where there are several results one that is an async iterator, too.
 
         Returns
@@ -325,7 +325,9 @@ class Pool(HowItRuns):
         """
         return self._front("asynced")  # type: ignore[no-any-return]
 
-    def stream(self, buffersize: int = 16) -> _typed.PoolFront[_typed.Args, _typed.Value, _typed.Streaming]:
+    def stream(
+        self, buffersize: int = 16
+    ) -> _typed_pool.PoolFront[_typed.Args, _typed.Value, _typed.Streaming]:
         """Give an iterator over the items of a generator function while it runs (`submit` only).
 
         Parameters

@@ -19,9 +19,9 @@ def submit_keeps_arguments_and_result(pool: ProcessPoolExecutor) -> None:
     """A wrong argument is an error, and the future knows its value."""
     assert_type(pool.submit(join, "a", 2), Future[str])
     assert_type(pool.submit(join, "a", times=2, upper=True).result(), str)
-    pool.submit(join, "a", "b")  # type: ignore[arg-type]
-    pool.submit(join, "a", 2, lower=True)  # type: ignore[call-arg]
-    pool.submit(join)  # type: ignore[call-arg]
+    pool.submit(join, "a", "b")  # type: ignore[call-overload]
+    pool.submit(join, "a", 2, lower=True)  # type: ignore[arg-type, call-arg]
+    pool.submit(join)  # type: ignore[call-overload]
 
 
 def map_gives_an_iterator_of_results(pool: ProcessPoolExecutor) -> None:

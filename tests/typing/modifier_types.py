@@ -9,10 +9,13 @@ A line with an ``ignore`` must be an error in both.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from typing import Any, assert_type
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any, ParamSpec, TypeVar, assert_type
 
 from ezflow import Future, ProcessPoolExecutor, Result, Task, task
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def join(text: str, times: int, *, upper: bool = False) -> str:
@@ -65,16 +68,46 @@ async def stream_gives_items(pool: ProcessPoolExecutor) -> None:
 
 def submit_refuses_what_the_function_would(pool: ProcessPoolExecutor) -> None:
     """With and without words."""
-    pool.submit(join, "a", "b")  # type: ignore[arg-type]
-    pool.submit.timeout(2)(join, "a", "b")  # type: ignore[arg-type]
-    pool.submit.results()(join, "a", 2, lower=True)  # type: ignore[call-arg]
-    pool.submit.asynced()(join)  # type: ignore[call-arg]
-    pool.submit.star()(join, "a", 2)  # type: ignore[call-arg]
-    pool.submit.star()(join)  # type: ignore[call-arg]
+    pool.submit(join, "a", "b")  # type: ignore[call-overload]
+    pool.submit.timeout(2)(join, "a", "b")  # type: ignore[call-overload]
+    pool.submit.results()(join, "a", 2, lower=True)  # type: ignore[arg-type, call-arg]
+    pool.submit.asynced()(join)  # type: ignore[call-overload]
+    pool.submit.star()(join, "a", 2)  # type: ignore[call-overload]
+    pool.submit.star()(join)  # type: ignore[call-overload]
     pool.submit.timeout("2")  # type: ignore[arg-type]
     pool.submit.retry(on=OSError)  # type: ignore[call-arg]
     pool.submit.unordered()  # type: ignore[attr-defined]
     pool.submit.slowly()  # type: ignore[attr-defined]
+
+
+async def fetch(url: str, *, limit: int = 1) -> bytes:
+    """Be a coroutine function: it is awaited in the worker."""
+    return b""
+
+
+def coroutine_functions_give_what_is_awaited(pool: ProcessPoolExecutor) -> None:
+    """In the worker, so that here is no coroutine."""
+    assert_type(pool.submit(fetch, "a", limit=2), Future[bytes])
+    assert_type(pool.submit.results()(lambda: fetch("a")), Future[Result[bytes]])
+    assert_type(pool.submit.asynced()(task(fetch), "a"), Coroutine[Any, Any, bytes])
+    assert_type(pool.submit.star().results()(fetch, ("a",)), Future[Result[bytes]])
+    assert_type(pool.map(fetch, ["a"]), Iterator[bytes])
+    assert_type(pool.map.star().background().results()(fetch, [("a",)]), Future[list[Result[bytes]]])
+    pool.submit(fetch, 1)  # type: ignore[call-overload]
+
+
+def functions_without_types_are_any(pool: ProcessPoolExecutor, fn: Callable[..., Any], what: Any) -> None:
+    """Of a future all the same."""
+    assert_type(pool.submit(fn, 1), Future[Any])
+    assert_type(pool.submit(what, 1), Future[Any])
+    assert_type(pool.map.results()(fn, [1]), Iterator[Result[Any]])
+
+
+def generic_functions_stay_generic(
+    pool: ProcessPoolExecutor, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> Future[T]:
+    """So that wrappers can be written."""
+    return pool.submit.timeout(2)(fn, *args, **kwargs)
 
 
 def keywords_of_the_words_reach_the_function(pool: ProcessPoolExecutor) -> None:
@@ -107,13 +140,13 @@ def map_takes_the_words(pool: ProcessPoolExecutor) -> None:
 
 def map_refuses(pool: ProcessPoolExecutor) -> None:
     """What could have no meaning."""
-    pool.map(join, ["a"], key=1)  # type: ignore[call-arg]
-    pool.map.results()(join, ["a"], key=1)  # type: ignore[call-arg]
-    pool.map(join, 3)  # type: ignore[arg-type]
-    pool.map.background()(join, ["a"], timeout=1)  # type: ignore[call-arg]
-    pool.map.asynced()(join, ["a"], timeout=1)  # type: ignore[call-arg]
-    pool.map.star()(join, ["a"], [2])  # type: ignore[call-arg, arg-type]
-    pool.map(join, texts())  # type: ignore[arg-type]
+    pool.map(join, ["a"], key=1)  # type: ignore[call-overload]
+    pool.map.results()(join, ["a"], key=1)  # type: ignore[call-overload]
+    pool.map(join, 3)  # type: ignore[call-overload]
+    pool.map.background()(join, ["a"], timeout=1)  # type: ignore[call-overload]
+    pool.map.asynced()(join, ["a"], timeout=1)  # type: ignore[call-overload]
+    pool.map.star()(join, ["a"], [2])  # type: ignore[call-overload]
+    pool.map(join, texts())  # type: ignore[call-overload]
 
 
 async def asyncio_takes_what_asynced_gives(pool: ProcessPoolExecutor) -> None:
@@ -162,7 +195,7 @@ def fronts_have_submit_and_map(pool: ProcessPoolExecutor) -> None:
     assert_type(pool.background().results().map(len, ["a"]), Future[list[Result[int]]])
     assert_type(pool.asynced().submit(join, "a", 2), Coroutine[Any, Any, str])
     assert_type(pool.asynced().results().submit.timeout(2)(join, "a", 2), Coroutine[Any, Any, Result[str]])
-    pool.results().submit(join, "a", "b")  # type: ignore[arg-type]
+    pool.results().submit(join, "a", "b")  # type: ignore[call-overload]
     pool.results().shutdown()  # type: ignore[attr-defined]
 
 
@@ -183,7 +216,7 @@ def tasks_are_functions(pool: ProcessPoolExecutor) -> None:
     assert_type(pool.map.star().results()(decorated.retry(1), [("a", 2)]), Iterator[Result[str]])
     decorated("a", "b")  # type: ignore[arg-type]
     decorated.timeout(2)("a")  # type: ignore[call-arg]
-    pool.submit(decorated, "a", "b")  # type: ignore[arg-type]
+    pool.submit(decorated, "a", "b")  # type: ignore[call-overload]
 
 
 def a_task_has_its_types(kept: Task[[str, int], str]) -> None:

@@ -43,11 +43,24 @@ def map_knows_its_items(pool: Pool) -> None:
     assert_type(pool.map(lambda path: path.upper(), ["a"]), list[str])
     assert_type(pool.map(task(join).timeout(2), ["a"]), list[str])
     pool.map(join, [1])  # type: ignore[arg-type]
-    pool.map(join, 3)  # type: ignore[arg-type]
-    pool.map(join, ["a"], key=1)  # type: ignore[call-arg]
-    pool.map(join, ["a"], buffersize=1)  # type: ignore[call-arg]
-    pool.imap(join, ["a"], timeout=1)  # type: ignore[call-arg]
-    pool.map(join, texts())  # type: ignore[arg-type]
+    pool.map(join, 3)  # type: ignore[call-overload]
+    pool.map(join, ["a"], key=1)  # type: ignore[call-overload]
+    pool.map(join, ["a"], buffersize=1)  # type: ignore[call-overload]
+    pool.imap(join, ["a"], timeout=1)  # type: ignore[call-overload]
+    pool.map(join, texts())  # type: ignore[call-overload]
+
+
+async def fetch(url: str) -> bytes:
+    """Be a coroutine function: it is awaited in the worker."""
+    return b""
+
+
+def coroutine_functions_give_what_is_awaited(pool: Pool) -> None:
+    """In the worker, so that here is no coroutine."""
+    assert_type(pool.map(fetch, ["a"]), list[bytes])
+    assert_type(pool.imap.results()(fetch, ["a"]), Iterator[Result[bytes]])
+    assert_type(pool.map.star().background()(fetch, [("a",)]), Future[list[bytes]])
+    pool.map(fetch, [1])  # type: ignore[arg-type]
 
 
 def words_on_methods(pool: Pool) -> None:
@@ -67,7 +80,7 @@ def words_on_methods(pool: Pool) -> None:
     assert_type(pool.submit.results().timeout(2)(join, "a", 2), Future[Result[str]])
     assert_type(pool.submit.asynced()(join, "a"), Coroutine[Any, Any, str])
     pool.map.results()(join, [1])  # type: ignore[arg-type]
-    pool.submit.results()(join, 1)  # type: ignore[arg-type]
+    pool.submit.results()(join, 1)  # type: ignore[call-overload]
 
 
 async def words_for_asyncio(pool: Pool) -> None:
