@@ -47,6 +47,8 @@ class AsyncMap(Coroutine[Any, Any, list[T]], AsyncIterator[T], Generic[T]):
         self._iterables = iterables
         self._buffersize = buffersize
         self._unordered = unordered
+        self.on_end: Callable[[], None] | None = None
+        """What to call when the iteration has ended."""
         self._generator: AsyncGenerator[T, None] | None = None
         self._coroutine: Coroutine[Any, Any, list[T]] | None = None
 
@@ -106,6 +108,8 @@ class AsyncMap(Coroutine[Any, Any, list[T]], AsyncIterator[T], Generic[T]):
         finally:
             for future in pending:
                 future.cancel()
+            if self.on_end is not None:
+                self.on_end()
             await inputs.aclose()
 
     async def _unordered_results(self) -> AsyncGenerator[T, None]:
@@ -146,6 +150,8 @@ class AsyncMap(Coroutine[Any, Any, list[T]], AsyncIterator[T], Generic[T]):
                     one.exception()  # seen
             for future in futures:
                 future.cancel()
+            if self.on_end is not None:
+                self.on_end()
             await inputs.aclose()
 
     async def _fill(

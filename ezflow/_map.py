@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from ._call import Call, Sealed
+    from ._progress import Meter
 
 T = TypeVar("T")
 
@@ -24,12 +25,13 @@ T = TypeVar("T")
 class Slot:
     """The place of one result."""
 
-    __slots__ = ("call", "cancelled", "done", "index", "sealed", "stream")
+    __slots__ = ("call", "cancelled", "done", "index", "meter", "sealed", "stream")
 
     def __init__(self, stream: Listener, index: int = 0) -> None:
         self.stream = stream
         self.index = index
         self.call: Call | None = None
+        self.meter: Meter | None = None
         self.sealed: Sealed | None = None
         self.cancelled = False
         self.done = False
@@ -52,6 +54,8 @@ class Slot:
     def _finish(self) -> None:
         self.call = None
         self.done = True
+        if self.meter is not None:
+            self.meter.tick(failed=self.cancelled or (self.sealed is not None and self.sealed.failed))
         self.stream.finished(self)
 
     def open(self, *, enveloped: bool) -> Any:

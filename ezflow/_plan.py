@@ -12,7 +12,7 @@ from ._engine import events
 
 if TYPE_CHECKING:
     from ._call import Call
-    from .options import Options, Retry
+    from .options import Bar, Options, Retry
 
 _PLANS: dict[Options, Plan] = {}
 """Plans of options that were used lately; most programs use a handful."""
@@ -30,6 +30,7 @@ class Plan:
         "background",
         "name",
         "priority",
+        "progress",
         "results",
         "star",
         "stream",
@@ -43,6 +44,7 @@ class Plan:
         self.within: float | None = options.get("within")
         self.priority: int = options.get("priority", 0)
         self.name: str | None = options.get("named")
+        self.progress: Bar | None = options.get("progress")
         self.star = bool(options.get("star"))
         self.stream: int = options.get("stream", 0)
         self.results = bool(options.get("results"))
@@ -75,6 +77,8 @@ class Plan:
     @classmethod
     def of(cls, options: Options) -> Plan:
         """Give the plan of some options."""
+        if "progress" in options:
+            return cls(options)  # not kept: it may hold the stream to draw on
         try:
             plan = _PLANS.get(options)
         except TypeError:  # an option whose value has no hash

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ._call import Call, Sealed
     from ._map import Slot
     from ._plan import Plan
+    from ._progress import Meter
     from .options import Options
 
 
@@ -69,9 +70,12 @@ class Submitter:
         slot.call = cast("Call", future)
         future.add_done_callback(partial(_pass_on, slot))
 
-    def future(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> Future[Any]:
+    def future(
+        self, args: tuple[Any, ...], keywords: dict[str, Any], meter: Meter | None = None
+    ) -> Future[Any]:
         """Submit one item; give a future that can be awaited."""
         relayed = _RelayedFuture()
+        relayed._meter = meter
         relayed._is_enveloped = self._enveloped
         try:
             if self._star:

@@ -44,12 +44,13 @@ from .modifiers import ExecutorWords, Method, map_method, submit_method
 from .options import NOTHING, Options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from multiprocessing.context import BaseContext
     from typing import Self
 
     from typing_extensions import ParamSpec
 
+    from ._progress import Meter
     from ._wire.codec import Definition
     from .statistics import Statistics
 
@@ -239,7 +240,7 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
             return self._submit_stream(plan, fn, args, kwargs)  # type: ignore[return-value]  # see `modifiers`
         if plan.asynced:
             return self._submit_asynced(plan, fn, args, kwargs)  # type: ignore[return-value]  # see `modifiers`
-        return self._submit_planned(plan, fn, args, kwargs)
+        return self._submit_planned(plan, fn, args, kwargs, meter=_meter(plan, fn, 1))
 
     submit = submit_method(_submit)
 
@@ -251,11 +252,18 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         kwargs: dict[str, Any],
         deadline: float | None = None,
         index: int = 0,
+        meter: Meter | None = None,
     ) -> Future[Any]:
         """Submit one call with options; give its future."""
         future: Future[Any] = Future()
         future._is_enveloped = plan.results
-        self._post(future, fn, args, kwargs, plan, deadline or plan.deadline(), index)
+        future._meter = meter
+        try:
+            self._post(future, fn, args, kwargs, plan, deadline or plan.deadline(), index)
+        except BaseException:
+            if meter is not None:
+                meter.close()
+            raise
         return future
 
     def _submit_stream(
@@ -269,7 +277,7 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
     async def _submit_asynced(
         self, plan: Plan, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        return await self._submit_planned(plan, fn, args, kwargs)
+        return await self._submit_planned(plan, fn, args, kwargs, meter=_meter(plan, fn, 1))
 
     def _gather(self, fn: Callable[..., Any]) -> tuple[Options, Callable[..., Any]]:
         """Give the options of a call and the bare function: the method's win over the task's, those over ours."""
@@ -526,12 +534,17 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
             if buffersize is None and any(isinstance(each, AsyncIterable) for each in iterables):
                 buffersize = 4 * self._max_workers  # who knows whether it ends
 
-            def submit_one(args: tuple[Any, ...]) -> Future[Any]:
+            def submit_one(args: tuple[Any, ...], meter: Meter | None = None) -> Future[Any]:
                 if through is not None:
-                    return through.future(args, keywords)
-                return self._submit_planned(plan, fn, args, keywords, deadline, next(numbers))
+                    return through.future(args, keywords, meter)
+                return self._submit_planned(plan, fn, args, keywords, deadline, next(numbers), meter)
 
-            return AsyncMap[Any](submit_one, iterables, buffersize, unordered=plan.unordered)
+            if plan.progress is None:
+                return AsyncMap[Any](submit_one, iterables, buffersize, unordered=plan.unordered)
+            from ._progress import draw_async
+
+            open_bar = partial(_meter, plan, fn, iterables)
+            return draw_async(open_bar, submit_one, iterables, buffersize, unordered=plan.unordered)
         inputs: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
         cancel_waiting, stop, desk = _through.cancel_waiting, _through.stop, None
         if through is None:
@@ -547,20 +560,30 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
                 return True
             return False
 
-        if plan.background:
-            future = ListFuture(cancel_waiting, stop, desk, enveloped=plan.results, unordered=plan.unordered)
-            future.submit_all(submit_next)
-            return future
-        stream = Stream[Any](
-            submit_next,
-            cancel_waiting,
-            buffersize,
-            end,
-            self._check_waiting,
-            enveloped=plan.results,
-            unordered=plan.unordered,
-        )
-        return _entered(stream.results())
+        def begin(submit: Callable[[Slot], bool]) -> ListFuture | Generator[Any, None, None]:
+            if plan.background:
+                future = ListFuture(
+                    cancel_waiting, stop, desk, enveloped=plan.results, unordered=plan.unordered
+                )
+                future.submit_all(submit)
+                return future
+            stream = Stream[Any](
+                submit,
+                cancel_waiting,
+                buffersize,
+                end,
+                self._check_waiting,
+                enveloped=plan.results,
+                unordered=plan.unordered,
+            )
+            return _entered(stream.results())
+
+        meter = _meter(plan, fn, iterables)
+        if meter is None:
+            return begin(submit_next)
+        from ._progress import draw
+
+        return draw(begin, submit_next, meter)
 
     def _results(
         self,
@@ -595,7 +618,8 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
             return None
         bare = self._view()
         bare._options = bare._nearest = None
-        return _through.Submitter(bare.submit, fn, options.how_it_runs(), plan)
+        how = options.how_it_runs().without("progress")  # one bar for the whole, drawn on this side
+        return _through.Submitter(bare.submit, fn, how, plan)
 
     def _check_waiting(self) -> None:
         """Raise where waiting would never end."""
@@ -810,6 +834,19 @@ class _Package:
     def needs(self) -> tuple[Definition, ...]:
         """Give the definitions that went with the last process."""
         return self._needs
+
+
+def _meter(plan: Plan, fn: Callable[..., object], inputs: Sequence[Iterable[Any]] | int) -> Meter | None:
+    """Open a bar if one is wanted and there is a place to draw it."""
+    if plan.progress is None:
+        return None
+    from ._progress import open_meter, total_of
+
+    total = inputs if isinstance(inputs, int) else total_of(inputs)
+    meter = open_meter(plan.progress, plan.name or label_of(fn), total)
+    if meter is not None and isinstance(inputs, int):
+        meter.expect(inputs)
+    return meter
 
 
 def _flatten(chunks: Generator[list[T], None, None]) -> Generator[T, None, None]:

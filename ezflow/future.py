@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from ._call import Call, Sealed
+    from ._progress import Meter
     from .result import Result
 
 T = TypeVar("T")
@@ -91,6 +92,8 @@ class Future(concurrent.futures.Future[T]):
     _is_enveloped = False
     """Whether it gives a `Result`, in place of a value or an error."""
     _heard: Sealed | None = None
+    _meter: Meter | None = None
+    """What counts its end."""
     _facts: Sealed | None = None
     _frames: TracebackType | None = None
     _result: T | None = None
@@ -367,6 +370,8 @@ class Future(concurrent.futures.Future[T]):
             self._sealed = sealed
             self._state = FINISHED
             self._call = None
+            if self._meter is not None:
+                self._meter.tick(failed=sealed.failed)
             if self._waiters:
                 for waiter in self._waiters:
                     if sealed.failed:
@@ -419,6 +424,8 @@ class Future(concurrent.futures.Future[T]):
         # and `as_completed` only see that one.
         self._state = CANCELLED_AND_NOTIFIED
         self._call = None
+        if self._meter is not None:
+            self._meter.tick(failed=True)
         for waiter in self._waiters:
             waiter.add_cancelled(self)
         self._condition.notify_all()

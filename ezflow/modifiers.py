@@ -18,11 +18,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from . import errors
-from .options import NOTHING, Options, Retry, seconds_or_none, text, whole_number
+from .options import NOTHING, Bar, Options, Retry, seconds_or_none, text, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import ClassVar, Self
+    from typing import ClassVar, Self, TextIO
 
     from . import _typed
 
@@ -133,6 +133,31 @@ class HowItRuns:
             A copy with this option.
         """
         return self._having("named", text("named", name))
+
+    def progress(self, label: str | None = None, *, always: bool = False, file: TextIO | None = None) -> Self:
+        """Show a progress bar that ticks with each item that ends.
+
+        Parameters
+        ----------
+        label : str, optional
+            What stands beside it; by default the function's name.
+        always : bool
+            Whether to write lines now and then where there is no terminal and no notebook, such as in a log.
+            Without it nothing is drawn there.
+        file : text stream, optional
+            Where to draw, by default standard error.
+
+        Returns
+        -------
+        same kind
+            A copy with this option.
+
+        Notes
+        -----
+        One bar for each `map`, and one for each `submit`.  Drawn by tqdm if it is installed, else by rich, else as a
+        line of text; always by the thread that asks for the results, or one that does nothing else.
+        """
+        return self._having("progress", Bar(label, always, file))
 
 
 class WhatGoesIn:

@@ -9,6 +9,7 @@ from . import errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TextIO
 
 
 class Retry:
@@ -61,6 +62,39 @@ class Retry:
         """Show it as it is written."""
         on = ", ".join(one.__name__ for one in self.on)
         return f"Retry({self.n}, on=({on},), delay={self.delay:g}, backoff={self.backoff:g})"
+
+
+class Bar:
+    """A progress bar that was asked for.
+
+    Parameters
+    ----------
+    label : str or None
+        What stands beside it; None: the label of the call.
+    always : bool
+        Whether to write lines where there is no terminal and no notebook.
+    file : text stream or None
+        Where to draw; None: standard error.
+    """
+
+    __slots__ = ("always", "file", "label")
+
+    def __init__(self, label: str | None = None, always: bool = False, file: TextIO | None = None) -> None:
+        self.label = None if label is None else text("progress", label)
+        self.always = bool(always)
+        self.file = file
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Bar):
+            return NotImplemented
+        return (self.label, self.always) == (other.label, other.always) and self.file is other.file
+
+    def __hash__(self) -> int:
+        return hash((self.label, self.always, id(self.file)))
+
+    def __repr__(self) -> str:
+        """Show it as it is written."""
+        return f"Bar({self.label!r}, always={self.always}, file={self.file!r})"
 
 
 class Options:

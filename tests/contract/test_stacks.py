@@ -86,7 +86,7 @@ def test_worker_in_its_initializer_is_shown(make_pool: MakePool, tmp_path: Path)
         1, initializer=work.mark_and_wait, initargs=(str(tmp_path / "here"), str(tmp_path / "go"))
     )
     future = pool.submit(work.square, 2)
-    wait_until(lambda: (tmp_path / "here").exists())
+    wait_until((tmp_path / "here").exists)
 
     [text] = pool.stacks().values()
 
