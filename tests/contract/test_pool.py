@@ -130,7 +130,9 @@ def test_unordered_map_gives_what_comes_first(make_pool: MakePool, tmp_path: Pat
     gate = Gate(tmp_path)
     items = [work.Act(work.pass_gate, *gate.args()), 1, work.Act(gate_open, str(gate.path))]
 
-    assert pool.unordered_map(work.call_or_give, items)[:2] == [1, "opened"]
+    got = pool.unordered_map(work.call_or_give, items)
+    assert got[0] == 1  # the gate is opened after it, by the only worker that is free
+    assert "opened" in got[1:]
 
 
 def gate_open(path: str) -> str:
