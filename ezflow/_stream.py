@@ -111,19 +111,19 @@ class ItemStream(Generic[T]):
         Items that may be under way.
     """
 
-    def __init__(self, engine: Engine, buffersize: int) -> None:
+    def __init__(self, engine: Any, buffersize: int) -> None:  # Engine is no public type
         self._engine = engine
-        self.inbox = Inbox()
+        self._inbox = Inbox()
         self._grant_every = max(1, buffersize // 2)
         self._taken = 0
-        self._close = weakref.finalize(self, _close, engine, self.inbox)
+        self._close = weakref.finalize(self, _close, engine, self._inbox)
         self._close.atexit = False
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> T:
-        inbox = self.inbox
+        inbox = self._inbox
         if not inbox.items and not inbox.is_over:
             self._engine.check_waiting()
             inbox.wait()
@@ -133,12 +133,12 @@ class ItemStream(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
-        await self.inbox.wait_async()
+        await self._inbox.wait_async()
         return self._next(StopAsyncIteration)
 
     def _next(self, stop: type[Exception]) -> T:
         """Give the next item, or raise what is at the end."""
-        inbox = self.inbox
+        inbox = self._inbox
         if not inbox.items:
             self._close.detach()
             end, inbox.end = inbox.end, None
@@ -190,8 +190,8 @@ class ItemStream(Generic[T]):
 
     def __repr__(self) -> str:
         """Show whether it has ended."""
-        state = "ended" if self.inbox.is_over else "running"
-        return f"<{type(self).__name__} {state}, {len(self.inbox.items)} items here>"
+        state = "ended" if self._inbox.is_over else "running"
+        return f"<{type(self).__name__} {state}, {len(self._inbox.items)} items here>"
 
 
 def _close(engine: Engine, inbox: Inbox) -> None:

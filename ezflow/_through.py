@@ -17,6 +17,7 @@ from ._plan import unpack
 from ._sealed import SealedError
 from ._task import Task
 from .future import Future
+from .options import NOTHING
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -92,7 +93,7 @@ class Submitter:
         how = self._how
         if self._end is not None:
             how = how.having("within", max(self._end - monotonic(), 0.0))  # what is left for the whole map
-        return Task(self._fn, how) if any(True for _ in how) else self._fn
+        return self._fn if how == NOTHING else Task(self._fn, how)
 
 
 def cancel_waiting(calls: list[Call]) -> None:

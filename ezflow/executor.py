@@ -271,7 +271,7 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
     ) -> ItemStream[Any]:
         """Submit a call whose items are wanted as they come."""
         stream = ItemStream[Any](self._open_engine(), plan.stream)
-        self._post(stream.inbox, fn, args, kwargs, plan, plan.deadline())
+        self._post(stream._inbox, fn, args, kwargs, plan, plan.deadline())
         return stream
 
     async def _submit_asynced(
@@ -578,12 +578,11 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
             )
             return _entered(stream.results())
 
-        meter = _meter(plan, fn, iterables)
-        if meter is None:
+        if plan.progress is None:
             return begin(submit_next)
         from ._progress import draw
 
-        return draw(begin, submit_next, meter)
+        return draw(partial(_meter, plan, fn, iterables), begin, submit_next)
 
     def _results(
         self,

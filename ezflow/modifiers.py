@@ -217,8 +217,8 @@ class BoundMethod(HowItRuns, WhatGoesIn):
     __slots__ = ("__func__", "__self__", "_options")
 
     def __init__(self, executor: Any, function: Callable[..., Any], options: Options | None = None) -> None:
-        self.__self__ = executor
-        self.__func__ = function
+        self.__self__: Any = executor
+        self.__func__: Callable[..., Any] = function
         self._options = options
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
@@ -289,7 +289,7 @@ class Method(Generic[B]):
     __slots__ = ("__wrapped__",)
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.__wrapped__ = function
+        self.__wrapped__: Callable[..., Any] = function
 
     @overload
     def __get__(self, executor: None, owner: type) -> Callable[..., Any]: ...

@@ -6,6 +6,8 @@ import asyncio
 import inspect
 import itertools
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,14 @@ def test_options_reach_the_engine(make_pool: MakePool) -> None:
 
     assert pool.map(work.recall, ["key"] * 2) == [7, 7]
     assert len(set(pool.map(work.pid_of, range(2)))) == 2
+
+
+def test_types_are_not_loaded_at_run_time() -> None:
+    program = "import sys, ezflow; ezflow.Pool, ezflow.task; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+
+    assert "ezflow.pool" in done.stdout.split()
+    assert not {"ezflow._typed", "ezflow._typed_pool"} & set(done.stdout.split())
 
 
 # ------------------------------------------------------------ the methods
