@@ -43,9 +43,7 @@ class AsyncMap(Coroutine[Any, Any, list[T]], AsyncIterator[T], Generic[T]):
         *,
         unordered: bool,
     ) -> None:
-        self._submit = submit
-        self._iterables = iterables
-        self._buffersize = buffersize
+        self._source = _Source(submit, iterables, buffersize)
         self._unordered = unordered
         self.on_end: Callable[[], None] | None = None
         """What to call when the iteration has ended."""
@@ -85,7 +83,9 @@ class AsyncMap(Coroutine[Any, Any, list[T]], AsyncIterator[T], Generic[T]):
 
     async def __anext__(self) -> T:
         if self._generator is None:
-            self._generator = self._unordered_results() if self._unordered else self._results()
+            # Of another object: a generator that led back here would keep what a broken-off loop has left from ending.
+            source = self._source
+            self._generator = source.unordered_results() if self._unordered else source.results()
         return await self._generator.__anext__()
 
     async def aclose(self) -> None:
@@ -93,7 +93,22 @@ class AsyncMap(Coroutine[Any, Any, list[T]], AsyncIterator[T], Generic[T]):
         if self._generator is not None:
             await self._generator.aclose()
 
-    async def _results(self) -> AsyncGenerator[T, None]:
+
+class _Source:
+    """The calls of one `AsyncMap`, as they are submitted and end."""
+
+    def __init__(
+        self,
+        submit: Callable[[tuple[Any, ...]], Future[Any]],
+        iterables: tuple[Iterable[Any] | AsyncIterable[Any], ...],
+        buffersize: int | None,
+    ) -> None:
+        self._submit = submit
+        self._iterables = iterables
+        self._buffersize = buffersize
+
+    async def results(self) -> AsyncGenerator[Any, None]:
+        """Yield the results in the order of the inputs; closing it stops the work."""
         inputs = self._inputs()
         pending: deque[Future[Any]] = deque()
         try:
@@ -112,7 +127,8 @@ class AsyncMap(Coroutine[Any, Any, list[T]], AsyncIterator[T], Generic[T]):
                 self.on_end()
             await inputs.aclose()
 
-    async def _unordered_results(self) -> AsyncGenerator[T, None]:
+    async def unordered_results(self) -> AsyncGenerator[Any, None]:
+        """Yield the results as they come."""
         import asyncio
 
         inputs = self._inputs()
