@@ -811,7 +811,7 @@ class Engine:
                 call.within if call.expired else call.limit or 0.0,
                 total=call.expired,
                 dump=link.last_look if link is not None and was_seen else b"",
-                attempts=call.attempt,
+                attempts=call.attempt - (command.worker is None),  # a run that never got its turn is none
             )
             if link is not None:
                 self._hear_out(link, is_last=True)

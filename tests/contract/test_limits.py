@@ -282,3 +282,19 @@ def test_cancel_and_limit_at_the_same_time_end_the_call_once(
         if not future.cancelled():
             assert isinstance(future.exception(0), CallTimeout)
     assert pool.submit(work.square, 3).result(LIMIT) == 9
+
+
+def test_result_of_a_call_whose_time_was_up_before_its_turn_counts_no_run(
+    make_pool: MakePool, tmp_path: Path
+) -> None:
+    gate = Gate(tmp_path)
+    pool = make_pool(1)
+    busy = pool.submit(work.pass_gate, *gate.args())
+    gate.wait_arrived()
+
+    result = pool.submit.within(SHORT).results()(work.square, 3).result(LIMIT)
+    gate.open()
+
+    assert isinstance(result.err, CallTimeout)
+    assert (result.attempts, result.pid) == (0, None)
+    busy.result(LIMIT)
