@@ -45,10 +45,12 @@ class AsyncMap(Coroutine[Any, Any, list[T]], AsyncIterator[T], Generic[T]):
     ) -> None:
         self._source = _Source(submit, iterables, buffersize)
         self._unordered = unordered
-        self.on_end: Callable[[], None] | None = None
-        """What to call when the iteration has ended."""
         self._generator: AsyncGenerator[T, None] | None = None
         self._coroutine: Coroutine[Any, Any, list[T]] | None = None
+
+    def when_it_ends(self, fn: Callable[[], None]) -> None:
+        """Say what to call when the iteration has ended."""
+        self._source.on_end = fn
 
     # ------------------------------------------------------------ the coroutine
 
@@ -103,6 +105,7 @@ class _Source:
         iterables: tuple[Iterable[Any] | AsyncIterable[Any], ...],
         buffersize: int | None,
     ) -> None:
+        self.on_end: Callable[[], None] | None = None  # what to call when the iteration has ended
         self._submit = submit
         self._iterables = iterables
         self._buffersize = buffersize

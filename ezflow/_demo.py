@@ -13,7 +13,6 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, as_completed
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TextIO
@@ -21,6 +20,7 @@ from typing import TextIO
 from . import __version__
 from ._cpus import usable_cpus
 from ._source import FileFacts, measure_file
+from .result import Result
 
 N_SHOWN = 5  # rows in each ranking; chosen so that the report fits on one screen
 SKIPPED = {"__pycache__", "site-packages", "dist-packages", "node_modules"}
@@ -39,40 +39,19 @@ class Findings:
     errors: dict[str, Exception] = field(default_factory=dict)
     seconds: float = 0.0
 
+    def add(self, path: str, result: Result[FileFacts]) -> None:
+        """Keep what became of one file."""
+        match result:
+            case Result(facts, None):
+                self.facts[path] = facts
+            case Result(_, Exception() as error):
+                self.errors[path] = error
+            case Result(_, error):
+                raise error
+
     def total(self, name: str) -> int:
         """Sum one count over all files."""
         return sum(getattr(facts, name) for facts in self.facts.values())
-
-
-class Progress:
-    """Say on stderr how far a run is: one line that changes on a terminal, a few plain lines elsewhere."""
-
-    def __init__(self, label: str, n_all: int, stream: TextIO) -> None:
-        self._label, self._n_all, self._stream = label, n_all, stream
-        self._n_done = 0
-        self._is_terminal = stream.isatty()
-        self._shown_at = time.monotonic()
-        self._show()
-
-    def step(self) -> None:
-        """Count one file, and show the count if it is time."""
-        self._n_done += 1
-        now = time.monotonic()
-        pause = 0.1 if self._is_terminal else 5.0  # s; chosen: smooth to the eye, few lines in a log
-        if now - self._shown_at >= pause:
-            self._shown_at = now
-            self._show()
-
-    def close(self) -> None:
-        """Show the last count."""
-        self._show(end="\n")
-
-    def _show(self, end: str = "") -> None:
-        line = f"{self._label}: {self._n_done} of {self._n_all} files"
-        if self._is_terminal:
-            print("\r" + line, end=end, file=self._stream, flush=True)
-        else:
-            print(line, file=self._stream, flush=True)
 
 
 def run_demo(
@@ -98,8 +77,8 @@ def run_demo(
         with open(broken, "w", encoding="utf-8") as file:
             file.write(BROKEN)
         jobs = largest_first([*files, broken])
-        with_pool = run_on_pool(jobs, n_workers, start_method, Progress("pool", len(jobs), log))
-        alone = run_serially(jobs, Progress("serial", len(jobs), log)) if serial else None
+        with_pool = run_on_pool(jobs, n_workers, start_method, log)
+        alone = run_serially(jobs, log) if serial else None
     on_purpose = with_pool.errors.pop(broken, None)
     with_pool.errors.update(unreadable)
     print_report(out, root, with_pool)
@@ -155,45 +134,32 @@ def largest_first(files: Iterable[str]) -> list[str]:
     return sorted(files, key=nbytes, reverse=True)
 
 
-def run_on_pool(files: list[str], n_workers: int, start_method: str | None, progress: Progress) -> Findings:
+def run_on_pool(files: list[str], n_workers: int, start_method: str | None, log: TextIO) -> Findings:
     """Measure every file on a pool, taking results as they come; the time includes starting and stopping it."""
     from . import ProcessPoolExecutor
 
     context = None if start_method is None else multiprocessing.get_context(start_method)
     started = time.perf_counter()
     findings = Findings()
-    pool = ProcessPoolExecutor(n_workers, mp_context=context)
-    try:
-        futures: dict[Future[FileFacts], str] = {pool.submit(measure_file, path): path for path in files}
-        for future in as_completed(futures):
-            error = future.exception()
-            if error is None:
-                findings.facts[futures[future]] = future.result()
-            elif isinstance(error, Exception):
-                findings.errors[futures[future]] = error
-            else:
-                raise error
-            progress.step()
-    finally:  # Ctrl-C: what has not started is dropped
-        pool.shutdown(cancel_futures=True)
-        progress.close()
+    with ProcessPoolExecutor(n_workers, mp_context=context) as pool:  # Ctrl-C: what nobody will read is dropped
+        measure = pool.map.results().unordered().progress("pool", always=True, file=log)
+        for result in measure(measure_file, files):
+            findings.add(files[result.index], result)
     findings.seconds = time.perf_counter() - started
     return findings
 
 
-def run_serially(files: list[str], progress: Progress) -> Findings:
+def run_serially(files: list[str], log: TextIO) -> Findings:
     """Measure every file in this process: the same function, the same order, no pool."""
+    from ._progress import bar_for
+
     started = time.perf_counter()
     findings = Findings()
-    try:
+    with bar_for("serial", len(files), log) as bar:
         for path in files:
-            try:
-                findings.facts[path] = measure_file(path)
-            except Exception as error:  # as a pool would keep it
-                findings.errors[path] = error
-            progress.step()
-    finally:
-        progress.close()
+            result = Result.capture(measure_file, path)
+            bar.tick(failed=not result)
+            findings.add(path, result)
     findings.seconds = time.perf_counter() - started
     return findings
 

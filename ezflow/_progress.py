@@ -26,7 +26,7 @@ from ._faces import choose_face
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
-    from typing import Self
+    from typing import Self, TextIO
 
     from ._faces import Face
     from ._map import Slot
@@ -138,16 +138,22 @@ class _Drawer:
     def open(self, meter: Meter) -> None:
         """Draw a meter from now on."""
         with self._lock:
-            meter.draw()
-            self._meters.append(meter)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="ezflow-progress", daemon=True)
-                try:
-                    self._thread.start()
-                except (
-                    RuntimeError
-                ):  # no more threads, or the interpreter ends: the last state is all there will be
-                    self._thread = None
+            try:
+                meter.draw()
+                self._meters.append(meter)
+                if self._thread is None:
+                    self._start()
+            except BaseException:  # Ctrl-C
+                if meter in self._meters:
+                    self._meters.remove(meter)
+                raise
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="ezflow-progress", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:  # no more threads, or the interpreter ends: only the last state will be drawn
+            self._thread = None
 
     def close(self, meter: Meter) -> None:
         """Draw a meter's last state, if nobody has."""
@@ -200,6 +206,13 @@ def open_meter(bar: Bar, label: str, total: int | None) -> Meter | None:
     return meter
 
 
+def bar_for(label: str, total: int, file: TextIO) -> Meter:
+    """Open a bar for work that is done without a pool; its user ticks and closes it."""
+    meter = Meter(total, choose_face(label, total, always=True, file=file))
+    _drawer.open(meter)
+    return meter
+
+
 def total_of(iterables: Sequence[Iterable[Any]]) -> int | None:
     """Give how many items `zip` will give, if that can be known without reading them."""
     lengths = []
@@ -241,13 +254,20 @@ class Counted:
         self._meter.expect(self._n)
 
 
-def draw(begin: Callable[[Counted], Any], submit: Callable[[Slot], bool], meter: Meter) -> Any:
+def draw(
+    open_bar: Callable[[], Meter | None], begin: Callable[[Any], Any], submit: Callable[[Slot], bool]
+) -> Any:
     """Begin a map whose items are counted; give what it gives, a future or an iterator."""
-    counted = Counted(submit, meter)
+    meter = None
     try:
+        meter = open_bar()
+        if meter is None:
+            return begin(submit)
+        counted = Counted(submit, meter)
         begun = begin(counted)
-    except BaseException:  # the inputs raised
-        meter.close()
+    except BaseException:  # the inputs raised, or Ctrl-C
+        if meter is not None:
+            meter.close()
         raise
     if not isinstance(begun, GeneratorType):
         counted.seal()
@@ -289,7 +309,7 @@ def draw_async(
                 meter.close()
 
     made = AsyncMap[Any](submit_one, iterables, buffersize, unordered=unordered)
-    made.on_end = close
+    made.when_it_ends(close)
     return made
 
 

@@ -46,7 +46,7 @@ def test_report_of_a_folder(folder: Path, start_method: str) -> None:
         r"broken on purpose.*\n(?:  File .*\n)+  SyntaxError: .*broken_on_purpose\.py", done.stdout
     )
     assert re.search(r"^speed-up +[\d.]+ x", done.stdout, re.MULTILINE)
-    assert "pool: 33 of 33 files" in done.stderr
+    assert "pool: 33 of 33, 3 failed" in done.stderr
 
 
 @pytest.mark.dealt

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ezflow.__main__ import main
-from ezflow._demo import DemoError, Findings, Progress, find_sources, is_finding, largest_first, run_serially
+from ezflow._demo import DemoError, Findings, find_sources, is_finding, largest_first, run_serially
 from ezflow._source import FunctionFacts, measure_file
 
 SAMPLE = '''"""A module."""
@@ -89,7 +89,7 @@ def test_lines_are_counted_as_an_editor_counts(tmp_path: Path, text: str, lines:
 def test_bad_content_is_a_finding(tmp_path: Path, content: bytes) -> None:
     bad, good = write(tmp_path / "bad.py", content), write(tmp_path / "good.py", "x = 1\n")
 
-    findings = run_serially([bad, good], Progress("test", 2, io.StringIO()))
+    findings = run_serially([bad, good], io.StringIO())
 
     assert list(findings.facts) == [good]
     assert is_finding(findings.errors[bad])
@@ -106,7 +106,7 @@ def test_other_encodings_are_read(tmp_path: Path) -> None:
 def test_a_file_that_vanished_is_a_finding(tmp_path: Path) -> None:
     gone = str(tmp_path / "gone.py")
 
-    findings = run_serially(largest_first([gone]), Progress("test", 1, io.StringIO()))
+    findings = run_serially(largest_first([gone]), io.StringIO())
 
     assert is_finding(findings.errors[gone])
 
@@ -160,19 +160,14 @@ def test_wrong_use_ends_with_2_and_a_sentence(tmp_path: Path, capsys: pytest.Cap
         main(["--start-method", "telepathy"])
 
 
-def test_progress_on_a_terminal_changes_one_line() -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
+def test_serial_run_says_how_far_it_is(tmp_path: Path) -> None:
+    log = io.StringIO()
 
-    stream = Terminal()
-    progress = Progress("pool", 2, stream)
-    progress.step()
-    progress.step()
-    progress.close()
+    run_serially([write(tmp_path / "a.py", ""), write(tmp_path / "b.py", "(")], log)
 
-    assert stream.getvalue().endswith("\rpool: 2 of 2 files\n")
-    assert stream.getvalue().count("\n") == 1
+    first, last = log.getvalue().splitlines()
+    assert first == "serial: 0 of 2"
+    assert last.startswith("serial: 2 of 2, 1 failed, ")
 
 
 def test_totals() -> None:
