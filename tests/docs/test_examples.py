@@ -13,7 +13,7 @@ EXAMPLES = sorted([*ROOT.glob("examples/*.py"), *ROOT.glob("docs/examples/*.py")
 LIMIT = 100  # s for one program; the slowest takes about 6 s on an idle machine
 
 # What these print depends on the machine or is up to the standard library.
-WITHOUT_OUTPUT = {"standard.py", "word_count.py"}
+WITHOUT_OUTPUT = {"progress.py", "standard.py", "word_count.py"}
 
 # As the standard pool does, a worker logs why its initializer failed.
 LOGS = {"initializer_fails.py": "Exception in initializer:\n"}
