@@ -29,6 +29,7 @@ class Cell:
     stderr: str
     error: str | None
     traceback: str
+    shown: str = ""  # the value of its last line, as text
 
 
 class Kernel:
@@ -51,7 +52,7 @@ class Kernel:
 
     def wait(self, request: str, limit: float = LIMIT, until: str | None = None) -> Cell:
         """Collect the output of a cell until its end, or until it has printed `until`."""
-        out, err, error, trace = "", "", None, ""
+        out, err, error, trace, shown = "", "", None, "", ""
         end = time.monotonic() + limit
         while True:
             try:
@@ -70,12 +71,14 @@ class Kernel:
                     err += content["text"]
                 if until is not None and until in out:
                     break
+            elif kind == "execute_result":
+                shown = content["data"]["text/plain"]
             elif kind == "error":
                 assert error is None, f"{error}, then {content['ename']}"
                 error, trace = content["ename"], "\n".join(content["traceback"])
             elif kind == "status" and content["execution_state"] == "idle":
                 break
-        return Cell(out, err, error, trace)
+        return Cell(out, err, error, trace, shown)
 
     def interrupt(self) -> None:
         """Do what the stop button does."""
