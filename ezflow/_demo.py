@@ -41,13 +41,10 @@ class Findings:
 
     def add(self, path: str, result: Result[FileFacts]) -> None:
         """Keep what became of one file."""
-        match result:
-            case Result(facts, None):
-                self.facts[path] = facts
-            case Result(_, Exception() as error):
-                self.errors[path] = error
-            case Result(_, error):
-                raise error
+        if isinstance(result.err, Exception):
+            self.errors[path] = result.err
+        else:
+            self.facts[path] = result.unwrap()
 
     def total(self, name: str) -> int:
         """Sum one count over all files."""
@@ -144,6 +141,7 @@ def run_on_pool(files: list[str], n_workers: int, start_method: str | None, log:
     with ProcessPoolExecutor(n_workers, mp_context=context) as pool:  # Ctrl-C: what nobody will read is dropped
         measure = pool.map.results().unordered().progress("pool", always=True, file=log)
         for result in measure(measure_file, files):
+            assert result.index is not None  # each stands at some place of the input
             findings.add(files[result.index], result)
     findings.seconds = time.perf_counter() - started
     return findings
