@@ -123,13 +123,16 @@ class Stream(Generic[T]):
         self._cancel = cancel
         self._end = end
         self._check_waiting = check_waiting
-        self._slots: dict[int, Slot] = {}  # by index, oldest first
+        # What is not yielded yet: a queue, and by index where the order is not known.  (To find the first key of a dict
+        # that loses its first keys takes longer and longer.)
+        self._queue: deque[Slot] = deque()
+        self._slots: dict[int, Slot] = {}
         self._bell = allocate_lock()
         self._bell.acquire()
         self.awaited: Slot | None = None
         self._lazy = buffersize is not None
         try:
-            while (buffersize is None or len(self._slots) < buffersize) and self._add():
+            while (buffersize is None or self._n_added < buffersize) and self._add():
                 pass
         except BaseException:
             self.close()  # the inputs raised: what was submitted is not wanted any more
@@ -140,7 +143,10 @@ class Stream(Generic[T]):
         if not self._submit(slot):
             self._submit = _nothing  # a stream without inputs keeps no pool alive
             return False
-        self._slots[slot.index] = slot
+        if self._finished is None:
+            self._queue.append(slot)
+        else:
+            self._slots[slot.index] = slot
         self._n_added += 1
         return True
 
@@ -161,35 +167,36 @@ class Stream(Generic[T]):
 
     def results(self) -> Generator[T, None, None]:
         """Yield nothing once, then the results in order; closing the generator cancels what has not started."""
-        slots = self._slots
+        queue, slots, is_lazy, enveloped = self._queue, self._slots, self._lazy, self._enveloped
         try:
             yield cast("T", None)
-            while slots:
+            while queue or slots:
                 slot = self._next()
-                del slots[slot.index]
-                if self._lazy:
+                if is_lazy:
                     self._add()
-                out = [slot.open(enveloped=self._enveloped)]
+                out = [slot.open(enveloped=enveloped)]
                 del slot  # hold nothing while the consumer works
                 yield out.pop()
         finally:
             self.close()
 
     def _next(self) -> Slot:
-        """Wait for the slot whose turn it is."""
+        """Wait for the slot whose turn it is, and take it."""
         finished = self._finished
         if finished is None:
-            slot = self._slots[next(iter(self._slots))]
+            slot = self._queue[0]
             if not slot.done:
                 self.awaited = slot
                 try:
                     self._wait(lambda: slot.done)
                 finally:
                     self.awaited = None
-            return slot
+            return self._queue.popleft()
         if not finished:
             self._wait(lambda: bool(finished))
-        return finished.popleft()
+        slot = finished.popleft()
+        del self._slots[slot.index]
+        return slot
 
     def _wait(self, is_there: Callable[[], bool]) -> None:
         self._check_waiting()
@@ -205,7 +212,8 @@ class Stream(Generic[T]):
 
     def close(self) -> None:
         """Cancel what has not started."""
-        calls = [slot.call for slot in self._slots.values() if slot.call is not None]
+        calls = [slot.call for slot in (*self._queue, *self._slots.values()) if slot.call is not None]
+        self._queue.clear()
         self._slots.clear()
         if calls:
             self._cancel(calls)
