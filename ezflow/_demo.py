@@ -138,7 +138,9 @@ def run_on_pool(files: list[str], n_workers: int, start_method: str | None, log:
     context = None if start_method is None else multiprocessing.get_context(start_method)
     started = time.perf_counter()
     findings = Findings()
-    with ProcessPoolExecutor(n_workers, mp_context=context) as pool:  # Ctrl-C: what nobody will read is dropped
+    with ProcessPoolExecutor(
+        n_workers, mp_context=context
+    ) as pool:  # Ctrl-C: what nobody will read is dropped
         measure = pool.map.results().unordered().progress("pool", always=True, file=log)
         for result in measure(measure_file, files):
             assert result.index is not None  # each stands at some place of the input
