@@ -111,6 +111,10 @@ ROWS = (
         (Goal("map", ">=", 0.67),), libraries=("ezflow",), needs="timeout",
     ),
     Row(
+        "submit_limit", "submit with .timeout that does not fire", "calls/s", cell("submit_limit", 20_000, 2_000),
+        (Goal("submit", ">=", 0.67),), libraries=("ezflow",), needs="timeout",
+    ),
+    Row(
         "cold", "first result of a cold pool", "ms", cold,
         (Goal("stdlib", "<=", 1.2),), methods=("fork", "forkserver", "spawn"),
     ),

@@ -38,6 +38,8 @@ def main() -> None:
             values = {"map": workloads.map_items(make, n)}
         case "limit":
             values = {"limit": workloads.map_with_limit(make, n)}
+        case "submit_limit":
+            values = {"submit_limit": workloads.submit_with_limit(make, n)}
         case "sleeps":
             values = {"sleeps": workloads.sleeps(make, n)}
         case "idle":
