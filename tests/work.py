@@ -281,6 +281,19 @@ def then(fn: Any, args: tuple[Any, ...], arrived: str, gate: str) -> Any:
     return fn(*args)
 
 
+def at_exit(fn: Any, *args: Any) -> None:
+    """Have this worker call a function at its exit."""
+    from multiprocessing import util
+
+    util.Finalize(None, fn, args, exitpriority=10)
+
+
+def at_exit_but_fail(fn: Any, *args: Any) -> NoReturn:
+    """Have this worker call a function at its exit, and raise."""
+    at_exit(fn, *args)
+    raise ValueError("XYZ")
+
+
 def first_time_only(path: str, fn: Any, *args: Any) -> bool:
     """Call a function, but only the first time that anybody asks; say whether it was."""
     try:

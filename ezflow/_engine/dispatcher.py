@@ -662,12 +662,13 @@ class Engine:
         return link.worker in self._links
 
     def _lost_socket(self, link: _Link) -> None:
-        """The worker closed its socket: it is dying, or the call has closed all files."""
+        """The worker closed its socket: it is going home or dying, or the call has closed all files."""
         fd = link.child.sock.fileno()
         if self._by_fd.pop(fd, None) is not None:
             self._watch.unregister(fd)
             link.writer.dead = True
-            link.child.kill()
+            if not self._machine.is_leaving(link.worker):
+                link.child.kill()
 
     def _bury(self, link: _Link) -> None:
         """A worker's process is gone: read what it left, then its claims, then blame."""

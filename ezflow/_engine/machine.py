@@ -275,6 +275,11 @@ class Machine(Generic[J]):
         w = self.workers.get(worker)
         return w.flight if w is not None else {}
 
+    def is_leaving(self, worker: int) -> bool:
+        """Tell whether a worker is about to end: it has its grace for that, and runs its exit functions."""
+        w = self.workers.get(worker)
+        return w is not None and w.state in (State.RETIRING, State.ENDING)
+
     def wants_submits(self) -> bool:
         """Tell whether a new job would lead to a command at once."""
         if self._idle or self.closing or self.broken:

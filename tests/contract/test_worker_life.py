@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from ezflow import PoolBroken, ProcessPoolExecutor
+from ezflow import Future, PoolBroken, ProcessPoolExecutor
 from ezflow._cpus import usable_cpus
 from ezflow._engine import dispatcher
 from ezflow._engine.oom import oom_kills
@@ -98,6 +98,32 @@ def test_budget_is_at_least_one(make_pool: MakePool, wrong: int) -> None:
 def test_budget_is_an_integer(make_pool: MakePool) -> None:
     with pytest.raises(TypeError, match="max_tasks_per_child must be an integer"):
         make_pool(1, max_tasks_per_child=1.5)
+
+
+@pytest.mark.parametrize("reason", ["shutdown", "budget", "failed initializer"])
+def test_worker_that_goes_home_runs_its_exit_functions(
+    make_pool: MakePool, tmp_path: Path, reason: str
+) -> None:
+    gate = Gate(tmp_path)
+    trace = tmp_path / "trace"
+    act = (work.then, work.append, (str(trace), "flushed"), *gate.args())
+    if reason == "failed initializer":
+        pool = make_pool(1, initializer=work.at_exit_but_fail, initargs=act)
+        future: Future[Any] = pool.submit(work.square, 3)
+    else:
+        pool = make_pool(1, max_tasks_per_child=1 if reason == "budget" else None)
+        future = pool.submit(work.at_exit, *act)
+        assert future.result(LIMIT) is None
+    if reason == "shutdown":
+        pool.shutdown(wait=False)
+
+    gate.wait_arrived()
+    gate.open()
+    if reason == "failed initializer":
+        assert isinstance(future.exception(LIMIT), PoolBroken)
+    pool.shutdown()
+
+    assert lines(trace) == ["flushed"]
 
 
 def test_idle_workers_are_ended_and_come_back(make_pool: MakePool, tmp_path: Path) -> None:
