@@ -5,6 +5,12 @@ between the acquiring and the return leaves the lock held for ever, and whoever
 comes next, be it the dispatcher, hangs.  A ``with`` on a lock made in C cannot
 be torn like that.  Where the standard library's own functions bring such locks
 along, they are replaced (`Waiters`) or survived (`Gate.acquire_or_give_up`).
+
+Except under 3.14, at least up to 3.14.10: there the interpreter may raise the
+KeyboardInterrupt after the lock was acquired and before the ``with`` sees to its
+release (https://github.com/python/cpython/issues/148874; repaired in 3.15).  So
+every lock that the main thread may hold is reentrant: Ctrl-C strikes no other
+thread, and that one still gets through.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ Who owns what
 from __future__ import annotations
 
 import concurrent.futures
-from _thread import allocate_lock
+from _thread import RLock, allocate_lock
 from concurrent.futures._base import (
     CANCELLED,
     CANCELLED_AND_NOTIFIED,
@@ -297,7 +297,8 @@ class Future(concurrent.futures.Future[T]):
 
     def _open(self) -> None:
         """Rebuild the answer, once; whoever comes second waits for the first."""
-        lock = self.__dict__.setdefault("_opening", allocate_lock())
+        # Reentrant: see `_gate` about a Ctrl-C under 3.14.
+        lock = self.__dict__.setdefault("_opening", RLock())
         with lock:
             sealed = self._sealed
             if sealed is None:
