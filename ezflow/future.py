@@ -14,6 +14,7 @@ Who owns what
 from __future__ import annotations
 
 import concurrent.futures
+import sys
 from _thread import RLock, allocate_lock
 from concurrent.futures._base import (
     CANCELLED,
@@ -209,7 +210,7 @@ class Future(concurrent.futures.Future[T]):
         """
         desk = self._desk
         if _is_asyncio(fn):
-            fn = _for_loop(fn)
+            fn = _for_loop(fn, self)
         elif desk is not None:
             desk.prepare_callbacks()
         with self._condition:
@@ -319,7 +320,7 @@ class Future(concurrent.futures.Future[T]):
         self._desk = desk
 
     def _deliver(self, sealed: Sealed) -> None:
-        """Take the answer (dispatcher only)."""
+        """Take the answer: on the dispatcher's thread, or, if the call could not be sent, where it was submitted."""
         gate = self._condition
         owned = gate.acquire_or_give_up()
         try:
@@ -342,7 +343,7 @@ class Future(concurrent.futures.Future[T]):
         self._desk = None
 
     def _drop(self) -> None:
-        """Learn that the call was cancelled (dispatcher only)."""
+        """Learn that the call was cancelled (on the dispatcher's thread)."""
         gate = self._condition
         owned = gate.acquire_or_give_up()
         try:
@@ -358,8 +359,8 @@ class Future(concurrent.futures.Future[T]):
         with self._condition:
             is_new = self._become_cancelled()
         if is_new:
-            self._invoke_callbacks()
             self._desk = None
+            self._invoke_callbacks()  # in this thread, before `cancel` returns, as the standard future does
 
     def _leave(self, gate: Gate, owned: bool) -> None:
         """Unlock the gate, or give the future another one if the first was left locked by nobody."""
@@ -419,10 +420,42 @@ class _InLoop:
     __hash__ = None  # type: ignore[assignment]
 
 
-def _for_loop(fn: Callable[[Any], object]) -> Callable[[Any], object]:
+class _WithoutStopIteration:
+    """A future as asyncio reads it, where an error that it refuses is a RuntimeError, as in a generator.
+
+    Before 3.12.2 asyncio fails over a StopIteration in a way that lets the awaiting task wait for ever
+    (https://github.com/python/cpython/issues/112182).
+    """
+
+    def __init__(self, fn: Callable[[Any], object], future: Future[Any]) -> None:
+        self._fn = fn
+        self._future = future
+
+    def __call__(self, _: Future[Any]) -> None:
+        self._fn(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self._fn == other
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._future, name)
+
+    def exception(self) -> BaseException | None:
+        """Give the error in a form that asyncio takes."""
+        error = self._future.exception()
+        if isinstance(error, StopIteration):
+            replaced = RuntimeError("the call raised StopIteration")
+            replaced.__cause__ = error
+            return replaced
+        return error
+
+
+def _for_loop(fn: Callable[[Any], object], future: Future[Any]) -> Callable[[Any], object]:
     """Give what to call in place of an asyncio callback; `wrap_future` has crossed the threads itself."""
     if getattr(fn, "__module__", None) == "asyncio.futures":
-        return fn
+        return _WithoutStopIteration(fn, future) if sys.version_info < (3, 12, 2) else fn
     from asyncio import get_running_loop
 
     return _InLoop(fn, get_running_loop())

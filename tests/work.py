@@ -275,6 +275,13 @@ def append_and_give(path: str, x: Any) -> Any:
     return x
 
 
+def leave_program_running() -> int:
+    """Start a program and do not wait for it."""
+    import subprocess
+
+    return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"]).pid
+
+
 def then(fn: Any, args: tuple[Any, ...], arrived: str, gate: str) -> Any:
     """Wait for a gate, then call a function."""
     pass_gate(arrived, gate)

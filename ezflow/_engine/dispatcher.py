@@ -84,7 +84,7 @@ class _Word(Enum):
 class _Link:
     """One worker as the dispatcher sees it: process, both directions of its socket, what it knows."""
 
-    __slots__ = ("child", "control_closed", "known", "reader", "watching_out", "worker", "writer")
+    __slots__ = ("child", "known", "reader", "watching_out", "worker", "writer")
 
     def __init__(self, worker: int, child: Child) -> None:
         self.worker = worker
@@ -667,7 +667,7 @@ class Engine:
         if self._by_fd.pop(fd, None) is not None:
             self._watch.unregister(fd)
             link.writer.dead = True
-            if not self._machine.is_leaving(link.worker):
+            if not self._machine.is_going_home(link.worker):
                 link.child.kill()
 
     def _bury(self, link: _Link) -> None:
@@ -681,7 +681,8 @@ class Engine:
         for fd in (child.sock.fileno(), child.sentinel):
             if self._by_fd.pop(fd, None) is not None:
                 self._watch.unregister(fd)
-        child.kill()  # what it had started
+        if not (self._machine.is_going_home(link.worker) and child.exit_code() == 0):
+            child.kill()  # what it had started; a worker that went home has left only what was meant to stay
         self._suspect(self._obituary(link, None))
         self._obey(self._machine.handle(ev.Died(link.worker, unclaimed, monotonic())))
         del self._links[link.worker]

@@ -126,6 +126,14 @@ One that is stopped, or stuck outside any call, never does; on a machine that is
 overloaded a limit of milliseconds can pass before a sound worker has woken up.
 """
 
+HOME_SECONDS: Final = 60.0
+"""Seconds that a worker has to end after it was told to.
+
+Chosen: longer than exit functions take that write something down, and the end
+of a program that hangs because a library left a thread running in a worker;
+the standard pool then waits for ever.
+"""
+
 MAX_LOSSES: Final = 3
 """Workers that may die or hang with the same call first in line and not begun, until it is to blame.
 
@@ -213,8 +221,11 @@ class Machine(Generic[J]):
         Seconds after which an idle worker is ended.
     grace : float
         Seconds between asking a call to stop and killing its worker.
+    home_grace : float
+        Seconds a worker that was told to exit has for its exit functions.
     exit_grace : float
-        Seconds a worker has for its own exit.
+        Seconds a worker has for its own exit where somebody waits for its end: after a failed initializer, and when
+        the pool is killed.
     """
 
     def __init__(
@@ -224,6 +235,7 @@ class Machine(Generic[J]):
         max_tasks: int | None = None,
         idle_timeout: float | None = None,
         grace: float = 0.2,
+        home_grace: float = HOME_SECONDS,
         exit_grace: float = 5.0,
         max_ahead: int = MAX_AHEAD,
     ) -> None:
@@ -231,6 +243,7 @@ class Machine(Generic[J]):
         self.max_tasks = max_tasks
         self.idle_timeout = idle_timeout
         self.grace = grace
+        self.home_grace = home_grace
         self.exit_grace = exit_grace
         self.max_ahead = max_ahead
         self.waiting: deque[J] = deque()
@@ -275,10 +288,10 @@ class Machine(Generic[J]):
         w = self.workers.get(worker)
         return w.flight if w is not None else {}
 
-    def is_leaving(self, worker: int) -> bool:
-        """Tell whether a worker is about to end: it has its grace for that, and runs its exit functions."""
+    def is_going_home(self, worker: int) -> bool:
+        """Tell whether a worker is ending by itself, as it was told: it runs its exit functions."""
         w = self.workers.get(worker)
-        return w is not None and w.state in (State.RETIRING, State.ENDING)
+        return w is not None and w.state is State.RETIRING
 
     def wants_submits(self) -> bool:
         """Tell whether a new job would lead to a command at once."""
@@ -733,7 +746,7 @@ class Machine(Generic[J]):
     def _retire(self, w: _Worker[J], now: float) -> None:
         self._idle.pop(w.id, None)
         w.state = State.RETIRING
-        self._set_deadline(w, now + self.exit_grace)
+        self._set_deadline(w, now + self.home_grace)
         self._out.append(Retire(w.id))
 
     def _retire_all(self, now: float, extra: _Worker[J] | None = None) -> None:

@@ -6,6 +6,7 @@ import collections
 import gc
 import math
 import os
+import subprocess
 import sys
 import threading
 import weakref
@@ -124,6 +125,39 @@ def test_worker_that_goes_home_runs_its_exit_functions(
     pool.shutdown()
 
     assert lines(trace) == ["flushed"]
+
+
+@pytest.mark.parametrize("end", ["shutdown", "kill"])
+def test_program_that_a_call_left_running_outlives_a_worker_that_goes_home(
+    make_pool: MakePool, end: str
+) -> None:
+    pool = make_pool(1)
+    left = psutil.Process(pool.submit(work.leave_program_running).result(LIMIT))
+
+    if end == "kill":
+        pool.kill_workers()
+    pool.shutdown()
+
+    if end == "kill":
+        wait_gone(left.pid)
+    else:
+        assert left.is_running() and left.status() != psutil.STATUS_ZOMBIE
+        left.kill()
+
+
+def test_workers_are_numbered_from_one(start_method: str) -> None:
+    program = (
+        "import multiprocessing\n"
+        "from ezflow import ProcessPoolExecutor\n"
+        "number = lambda: multiprocessing.current_process()._identity\n"
+        f"with ProcessPoolExecutor(1, multiprocessing.get_context({start_method!r})) as pool:\n"
+        "    print(pool.submit(number).result())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=LIMIT, check=True
+    )
+
+    assert done.stdout == "(1,)\n"
 
 
 def test_idle_workers_are_ended_and_come_back(make_pool: MakePool, tmp_path: Path) -> None:
