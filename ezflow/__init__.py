@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from .errors import CallInterrupted as CallInterrupted
     from .errors import CallTimeout as CallTimeout
     from .errors import EzflowError as EzflowError
+    from .errors import PicklingAttributeError as PicklingAttributeError
     from .errors import PicklingError as PicklingError
+    from .errors import PicklingTypeError as PicklingTypeError
     from .errors import PoolBroken as PoolBroken
     from .errors import RemoteError as RemoteError
     from .errors import UnpicklingError as UnpicklingError
@@ -27,7 +29,9 @@ _HOME = {
     "CallTimeout": "errors",
     "EzflowError": "errors",
     "Future": "future",
+    "PicklingAttributeError": "errors",
     "PicklingError": "errors",
+    "PicklingTypeError": "errors",
     "PoolBroken": "errors",
     "ProcessPoolExecutor": "executor",
     "RemoteError": "errors",
@@ -41,7 +45,9 @@ __all__ = [  # written out, because type checkers read it
     "CallTimeout",
     "EzflowError",
     "Future",
+    "PicklingAttributeError",
     "PicklingError",
+    "PicklingTypeError",
     "PoolBroken",
     "ProcessPoolExecutor",
     "RemoteError",

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from time import monotonic
 from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
 
-from .where import is_default, is_executor
+from .where import is_default, is_executor, is_future
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
@@ -84,8 +84,8 @@ def _fails(obj: object, attempt: Callable[[object], object]) -> bool:
 
 
 def _refuses(obj: Any) -> bool:
-    """Say whether the object itself says no, as a pool does: then no part of it is to blame."""
-    if is_executor(obj):
+    """Say whether the object itself says no, as a pool or a future does: then no part of it is to blame."""
+    if is_executor(obj) or is_future(obj):
         return True
     kind = type(obj)
     if is_default(kind, "__reduce__") and is_default(kind, "__reduce_ex__"):

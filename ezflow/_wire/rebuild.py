@@ -456,10 +456,7 @@ class StandIn:
 
 
 def _wrong_process(what: object) -> Exception:
-    """Return the error of a task that uses the pool it runs in."""
-    from ..errors import WrongProcess
+    """Return the error of a call that uses the pool it runs on."""
+    from .. import errors
 
-    return WrongProcess(
-        f"a task cannot use {what}: it lives in the parent process. "
-        "Make a pool of its own inside the task, or return what is to be done next."
-    )
+    return errors.parents_own(what)

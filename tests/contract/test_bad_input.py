@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ import pytest
 
 from ezflow import PicklingError, ProcessPoolExecutor, UnpicklingError, WorkerDied, WrongProcess
 from tests import work
-from tests.contract.gates import LIMIT, lines, wait_gone, wait_until, warm, workers
+from tests.contract.gates import LIMIT, lines, wait_gone, wait_written, warm, workers
 
 MakePool = Callable[..., ProcessPoolExecutor]
 
@@ -240,7 +239,7 @@ def test_future_does_not_travel(pool: ProcessPoolExecutor) -> None:
     errors = [
         pool.submit(work.nothing, done).exception(LIMIT),
         pool.submit(work.nothing, {"deep": [done]}).exception(LIMIT),
-        pool.submit(lambda: done.result()).exception(LIMIT),
+        pool.submit(lambda: [done.result()]).exception(LIMIT),
         pool.submit(work.nothing, concurrent.futures.Future()).exception(LIMIT),
     ]
 
@@ -285,12 +284,12 @@ def test_grace_is_a_number_from_zero_on(make_pool: MakePool, wrong: float) -> No
 
 @pytest.mark.dealt
 @pytest.mark.parametrize("seconds", [1e9, math.inf])
-def test_times_may_be_as_long_as_you_like(make_pool: MakePool, seconds: float) -> None:
+def test_times_may_be_as_long_as_you_like(make_pool: MakePool, tmp_path: Path, seconds: float) -> None:
     pool = make_pool(1, idle_timeout=seconds, grace=seconds)
     pid = pool.submit(work.pid).result(LIMIT)
 
-    future = pool.submit(time.sleep, 1000)
-    wait_until(future.running, "the call")
+    future = pool.submit(work.wait_for_ever, str(tmp_path / "started"))
+    wait_written(tmp_path / "started")
     assert future.cancel()
 
     assert pool.submit(work.pid).result(LIMIT) != pid

@@ -63,8 +63,7 @@ def test_the_tree_in_the_docstring_names_every_class() -> None:
 
 
 def test_every_public_error_is_a_name_of_the_package() -> None:
-    inner = {"PicklingTypeError", "PicklingAttributeError"}
-    for name in set(errors.__all__) - inner:
+    for name in errors.__all__:
         assert getattr(ezflow, name) is getattr(errors, name)
 
 
@@ -191,9 +190,10 @@ def test_worker_died_names_pid_signal_call_and_what_to_do() -> None:
     [
         (-9, {"oom_killed": True}, "almost certainly", "SIGKILL"),
         (-11, {}, "fault in compiled code", "SIGSEGV"),
-        (-15, {}, "asked this process to end", "SIGTERM"),
+        (-15, {}, "Something sent it: the call itself, another program", "SIGTERM"),
         (-42, {}, "ended by signal 42", "signal 42"),
         (3, {}, "ended with exit code 3", None),
+        (4, {}, "os._exit() in the call", None),
         (0, {}, "ended with exit code 0", None),
         (None, {}, "ended, cause unknown", None),
     ],
@@ -211,6 +211,8 @@ def test_worker_died_says_what_is_known(
 def test_a_worker_that_died_early_ran_no_call() -> None:
     text = str(errors.worker_died(1, 3, None))
 
+    assert "os._exit() in the initializer" in text
+    assert "the call" not in text
     assert "before it was ready" in text
     assert "One call failed" not in text
 
@@ -254,6 +256,23 @@ def test_what_cannot_be_sent_has_the_type_of_pickle_s_own_error(
     assert (error.direction, error.path, error.call) == ("argument", "args[0].lock", "crop")
     assert "crop was not sent: an argument at args[0].lock cannot be pickled" in str(error)
     assert repr(str(cause))[1:-1] in str(error)
+
+
+@pytest.mark.parametrize(
+    ("obj", "advice"),
+    [
+        (concurrent.futures.Future(), "Pass its result(), or submit when it is done."),
+        (concurrent.futures.Executor(), "Make a pool inside the call, or return what is to be done next."),
+    ],
+)
+def test_what_stays_in_its_process_comes_with_one_advice(obj: object, advice: str) -> None:
+    error = errors.unpicklable("argument", "crop", errors.stays_here(obj, type(obj)), "args[0]")
+
+    name = type(obj).__name__
+    assert str(error) == (
+        "crop was not sent: an argument at args[0] cannot be pickled"
+        f" (TypeError: a {name} lives in the process that made it). {advice}"
+    )
 
 
 def test_the_path_is_taken_from_the_cause_if_it_knows_it() -> None:
