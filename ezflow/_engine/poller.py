@@ -13,6 +13,9 @@ from .descriptors import Descriptor
 IN: Final = select.POLLIN
 OUT: Final = select.POLLOUT
 
+LONGEST: Final = 86_400.0
+"""Seconds of one wait: the system takes no more than 24 days, and a limit may be infinite. The loop waits again."""
+
 
 class Poller:
     """The descriptors the dispatcher waits for.
@@ -37,7 +40,7 @@ class Poller:
         """Give the descriptors that are ready, with what they are ready for."""
         if seconds is None:
             return self._poll.poll()
-        return self._poll.poll(max(0.0, seconds) * self._scale)
+        return self._poll.poll(min(max(0.0, seconds), LONGEST) * self._scale)
 
     def close(self) -> None:
         """Give the descriptor back."""
