@@ -82,7 +82,9 @@ class Gate(_RLock):  # type: ignore[misc]  # final in typeshed only
 
 def rest(sleeper: Any, seconds: float | None) -> bool:
     """Wait until a locked lock is released, or for so long; say whether it was released."""
-    return sleeper.acquire(True, -1 if seconds is None else max(0.0, min(seconds, TIMEOUT_MAX)))  # type: ignore[no-any-return]
+    limit = -1.0 if seconds is None else max(0.0, min(seconds, TIMEOUT_MAX))
+    is_released: bool = sleeper.acquire(True, limit)
+    return is_released
 
 
 _INSIDE: Final = frozenset({_base.__file__, __file__, __file__.replace("_gate.py", "future.py")})

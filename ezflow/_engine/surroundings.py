@@ -181,13 +181,6 @@ def reseed() -> None:
 
 # --- being a worker ----------------------------------------------------------------------------------------------
 
-_is_worker = False
-
-
-def is_worker_process() -> bool:
-    """Tell whether this very process was started as a worker; False in anything forked from one."""
-    return _is_worker
-
 
 def isolate() -> None:
     """Cut this process off from its parent's terminal, session, signal mask and wake-up descriptor.
@@ -196,7 +189,6 @@ def isolate() -> None:
     that send it to themselves then behave as usual.  (Ignoring it would be inherited by every program a call
     starts.)  Terminal Ctrl-C does not arrive, because the session has no terminal.  SIGTERM kills.
     """
-    global _is_worker
     try:
         os.setsid()
     except PermissionError:
@@ -209,14 +201,11 @@ def isolate() -> None:
         os.set_inheritable(0, True)
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(
-        signal.SIGCHLD, signal.SIG_DFL
-    )  # ignored, as some programs do, it hides exit codes from subprocess
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would hide exit codes from subprocess
     # A Ctrl-C that came while SIGINT was blocked is pending: ignoring it drops it, then the mask may go.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    _is_worker = True
 
 
 def drop_handlers() -> None:
@@ -227,12 +216,3 @@ def drop_handlers() -> None:
                 _signal.signal(number, _signal.SIG_DFL)
         except (OSError, ValueError):  # numbers the C library keeps for itself
             pass
-
-
-def _after_fork_in_child() -> None:
-    global _is_worker
-    _is_worker = False
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

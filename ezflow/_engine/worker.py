@@ -23,6 +23,7 @@ import os
 import pickle
 import signal
 import socket
+import sys
 from collections import deque
 from select import POLLIN, poll
 from time import monotonic
@@ -337,14 +338,15 @@ def _cut_own_frames(error: BaseException) -> None:
 
 
 def _resident_bytes() -> int:
-    """Give the resident memory of this process in bytes, 0 where it cannot be had."""
+    """Give the resident memory of this process in bytes; without ``/proc``, the most it ever was."""
     try:
         with open("/proc/self/statm", "rb") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError, ValueError):
         import resource
 
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024  # KiB elsewhere
 
 
 _STRIKING: Final = frozenset({Window.on_signal.__code__, Window.strike.__code__})
