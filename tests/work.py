@@ -727,11 +727,6 @@ def session() -> tuple[int, int, int, str]:
     return os.getpid(), os.getsid(0), os.getpgrp(), os.readlink("/proc/self/fd/0")
 
 
-def modules() -> set[str]:
-    """Give the names of the modules that are imported here."""
-    return set(sys.modules)
-
-
 def fail_three_deep(text: str) -> NoReturn:
     """Raise in a function of a function."""
 

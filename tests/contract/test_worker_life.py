@@ -370,19 +370,6 @@ def test_worker_is_cut_off_from_the_terminal(pool: ProcessPoolExecutor) -> None:
     assert stdin == os.devnull
 
 
-def test_main_module_of_the_program_is_not_imported_in_a_worker(
-    pool: ProcessPoolExecutor, start_method: str
-) -> None:
-    if start_method == "fork":
-        pytest.skip("a forked worker has everything the parent had")
-    modules = pool.submit(work.modules).result(LIMIT)
-
-    assert "pytest" not in modules
-    assert "concurrent.futures.process" not in modules
-    assert "asyncio" not in modules
-    assert "numpy" not in modules
-
-
 def test_death_by_lack_of_memory_is_named_as_such(
     pool: ProcessPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
