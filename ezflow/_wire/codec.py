@@ -23,6 +23,7 @@ exception at any point, Ctrl-C included, leaves at worst a record unmade.
 
 from __future__ import annotations
 
+import os
 import pickle
 import sys
 from itertools import count
@@ -59,6 +60,8 @@ _N_PLANS: Final = 1024  # call sites and sets of needs that are remembered (chos
 
 _modules = sys.modules
 
+_n_forks = 0  # how often this process has begun to fork
+
 
 class Codec(Builder):
     """Packs the calls of one pool.
@@ -76,6 +79,7 @@ class Codec(Builder):
 
     def __init__(self, *, inherits: bool = False) -> None:
         self.inherits = inherits
+        self._n_forks = _n_forks
         self._idle: list[CallPickler] = []
         self._keys = count(1)
         self._main: Mirror | None = None
@@ -315,12 +319,21 @@ class Codec(Builder):
         found = self._name_keys.get(place)
         return found if found is not None else self._name_keys.setdefault(place, next(self._keys))
 
+    def has_forked(self) -> bool:
+        """Say whether this process has forked since the codec was made; whom, is not known."""
+        return self._n_forks != _n_forks
+
     def build(self, obj: object, owner: tuple[Mirror, str], *, root: object = ABSENT) -> Built:
         """Pickle a part of the definition of `owner`."""
         pickler = DefinitionPickler(self, owner, root)
         data = pickler.dumps(obj)
         return Built(
-            data, tuple(pickler.needs), tuple(pickler.identities), tuple(pickler.absent), pickler.n_modules
+            data,
+            tuple(pickler.needs),
+            tuple(pickler.identities),
+            tuple(pickler.absent),
+            pickler.n_modules,
+            pickler.is_own,
         )
 
     def forget(self, entry: Entry) -> None:
@@ -439,6 +452,15 @@ class Codec(Builder):
         if isinstance(obj, FunctionType | type):  # look into it, although it has a name
             owner = Mirror(self, None, obj.__module__, {}), obj.__qualname__.partition(".")[0]
         self.build(obj, owner, root=obj)
+
+
+def _before_fork() -> None:
+    global _n_forks
+    _n_forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork)
 
 
 def loads(data: bytes | bytearray | memoryview) -> Any:

@@ -56,7 +56,7 @@ CLASS: Final = 2
 VARIABLE: Final = 3
 REMOVED: Final = 4
 INHERITED: Final = 5
-"""A variable that cannot be sent; a forked worker has its own."""
+"""A variable that cannot be sent, or need not be; a forked worker has its own."""
 
 _ABSENT: Final = object()
 
@@ -216,7 +216,7 @@ class Workspace:
             return [(2, lambda: self._place_variable(key, space, name, *rest))]
         if kind == REMOVED:
             return [(0, lambda: self._remove(key, space, name))]
-        return [(2, lambda: self._check_inherited(space, name, *rest))]
+        return [(2, lambda: self._check_inherited(key, space, name, *rest))]
 
     def _define_code(
         self,
@@ -333,9 +333,11 @@ class Workspace:
         replicated.pop(name, None)
         self._places[key] = (target, name)
 
-    def _check_inherited(self, space: rebuild.Space, name: str, reason: str) -> None:
-        if name not in rebuild.globals_of(space):
+    def _check_inherited(self, key: int, space: rebuild.Space, name: str, reason: str) -> None:
+        target = rebuild.globals_of(space)
+        if name not in target:
             raise TypeError(reason)
+        self._places[key] = (target, name)  # a later value is a change
 
 
 def _empty(cell: Any) -> None:
