@@ -24,8 +24,10 @@ from threading import TIMEOUT_MAX
 from time import monotonic
 from typing import Any, Final
 
-_PATIENCE: Final = 1.0
-"""Seconds to wait for a gate that is in use: nobody holds one longer than a few assignments take."""
+_PATIENCE: Final = 10.0
+"""Seconds to wait for a gate that is in use: nobody holds one longer than a few assignments take, or `wait` on very
+many futures.  One that nobody uses is given up at once.
+"""
 
 
 class Gate(_RLock):  # type: ignore[misc]  # final in typeshed only
@@ -58,7 +60,7 @@ class Gate(_RLock):  # type: ignore[misc]  # final in typeshed only
             return True
         end = monotonic() + _PATIENCE
         while not self.acquire(timeout=0.001):
-            if monotonic() > end or not _is_anybody_inside():
+            if monotonic() > end or not is_anybody_inside():
                 return False
         return True
 
@@ -90,7 +92,7 @@ def rest(sleeper: Any, seconds: float | None) -> bool:
 _INSIDE: Final = frozenset({_base.__file__, __file__, __file__.replace("_gate.py", "future.py")})
 
 
-def _is_anybody_inside() -> bool:
+def is_anybody_inside() -> bool:
     """Tell whether some other thread is in the code that locks gates, and does not merely wait for results there."""
     here = threading.get_ident()
     for thread, top in sys._current_frames().items():

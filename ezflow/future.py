@@ -27,7 +27,7 @@ from concurrent.futures._base import (
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
-from ._gate import Gate, Waiters, rest
+from ._gate import Gate, Waiters, is_anybody_inside, rest
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -363,10 +363,10 @@ class Future(concurrent.futures.Future[T]):
             self._invoke_callbacks()  # in this thread, before `cancel` returns, as the standard future does
 
     def _leave(self, gate: Gate, owned: bool) -> None:
-        """Unlock the gate, or give the future another one if the first was left locked by nobody."""
+        """Unlock the gate, or give the future another one if nobody is left who could unlock the first."""
         if owned:
             gate.release()
-        else:
+        elif not is_anybody_inside():
             self._condition = Gate()
 
     def _become_cancelled(self) -> bool:
