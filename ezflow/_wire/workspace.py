@@ -374,12 +374,15 @@ def prepare_main(forked: bool) -> ModuleType | None:
     A forked worker keeps the parent's. The old module must be kept alive: the frames at the bottom of
     this process still run in it.
     """
-    previous = sys.modules.get("__main__")
+    previous = sys.modules["__main__"]
     if forked:
         rebuild.forget_identities()
         sys.modules["__mp_main__"] = sys.modules["__main__"]
         return None
     main = ModuleType("__main__")
     main.__dict__["__builtins__"] = __builtins__
+    for name in ("__file__", "__spec__"):  # where the program is; see `surroundings`
+        if name in previous.__dict__:
+            main.__dict__[name] = previous.__dict__[name]
     sys.modules["__main__"] = sys.modules["__mp_main__"] = main
     return previous
