@@ -15,33 +15,36 @@ Who owns what
 
 States of a worker
 ------------------
-========= ============================================== =======================
-state     meaning                                        its deadline
-========= ============================================== =======================
-starting  the process is being made, or initialises      none, or the pool's end
-idle      ready, holds no call                           idle time-out
-busy      holds calls; the first unanswered one runs     limit of the running call
-          or is about to
-stopping  the running call is to end; holds only it      grace after the interrupt
-retiring  told to exit, holds nothing                    grace for its exit
-ending    killed; its death is awaited                   grace if only signalled
-========= ============================================== =======================
+========  ==========================================================  ===============================
+state     meaning                                                     its deadline
+========  ==========================================================  ===============================
+starting  the process is being made, or runs the initializer          none, or the pool's end
+idle      ready, holds no call                                        idle time-out
+busy      holds calls; the first unanswered one runs, or is about to  limit of the running call
+stopping  the running call is to end; it holds only that one          grace after the interrupt
+retiring  told to exit, holds nothing                                 time to exit
+ending    killed; its death is awaited                                time to exit, if only signalled
+========  ==========================================================  ===============================
 
-========================= ================================================================
-from → to                 on
-========================= ================================================================
-— → starting              more calls wait than idle and starting workers can take
-starting → idle           `Ready`
-starting → retiring       `InitFailed`
-idle → busy               `Send`
-busy → idle               the last answer was read and nothing waits or can be stolen
-busy → stopping           cancel of, or limit passed by, its running call; others taken back
-stopping → idle/busy      the answer was already there: nothing to stop
-stopping → ending         it answered the interrupt, or the grace ended: killed, replaced
-idle → retiring           budget used, too much memory, idle too long, pool closing
-retiring → ending         its grace ended
-any → gone                `Died`
-========================= ================================================================
+=======================  =====================================================================================
+from → to                on
+=======================  =====================================================================================
+— → starting             more calls wait than idle and starting workers can take
+starting → idle or busy  it is ready
+starting → retiring      its initializer raised; when it is gone, the pool breaks
+starting → ending        the pool closes before it is ready
+idle → busy              calls are sent
+idle → retiring          idle too long, pool closing
+busy → idle              the last answer was read, nothing waits or can be stolen
+busy → retiring          budget of calls used, too much memory, pool closing
+busy → stopping          its running call is cancelled or passes its limit; its other calls are taken back
+busy → ending            a call that it should have begun is cancelled, and it does not react
+stopping → busy          the answer was already there, or the call had not begun: nothing to stop
+stopping → ending        it answered the interrupt, its grace ended, or it does not react: killed and replaced
+retiring → ending        its time to exit ended
+any → ending             pool killed or broken
+any → gone               it died
+=======================  =====================================================================================
 
 States of a job: waiting → (sent ⇄ waiting) → started → settled.  "Sent" and
 "started" look alike from here: only the claims pipe knows, so every decision
