@@ -96,8 +96,8 @@ class Entry:
     """What was last sent under one name."""
 
     __slots__ = (
-        "absent", "definition", "fixed", "glance", "is_big", "loose", "mirror", "n_modules", "name", "needs", "users",
-        "value", "watch",
+        "absent", "definition", "first", "fixed", "glance", "is_big", "loose", "mirror", "n_modules", "name", "needs",
+        "users", "value", "watch",
     )  # fmt: skip
 
     def __init__(
@@ -114,6 +114,7 @@ class Entry:
         fixed: tuple[Any, ...] = (),  # parts that the watch guards, for the next build
         glance: Glance | None = None,  # if loose and big; the only part that is ever replaced
         size: int = 0,  # bytes that were looked at, if they are not in the definition
+        first: tuple[Root, ...] = (),  # needs without which not even an empty class can be made
     ) -> None:
         self.mirror = mirror
         self.name = name
@@ -125,6 +126,7 @@ class Entry:
         self.watch = watch
         self.loose = loose
         self.fixed = fixed
+        self.first = first
         self.is_big = max(size, len(definition.data)) >= BIG
         self.glance = glance if self.is_big else None
         self.users: list[tuple[Root, ...]] = []  # needs that led here; see Builder.forget
@@ -456,6 +458,7 @@ class Mirror:
             loose=loose is not None,
             fixed=(parts, loose_names),
             glance=glance,
+            first=tuple(dict.fromkeys(need for each in skeletons for need in each.needs)),
         )
 
     def _parts_of_class(

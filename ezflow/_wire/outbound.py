@@ -8,6 +8,7 @@ the worker's, as if the worker had run the program itself.
 
 from __future__ import annotations
 
+import copyreg
 import sys
 from types import CellType, FunctionType, ModuleType
 
@@ -15,7 +16,7 @@ from . import rebuild
 from .functions import is_package, plain_annotations, submodules
 from .mirror import Mirror
 from .pickling import WirePickler, typing_reduce
-from .where import is_executor, is_future, is_importable, is_sent_by_value, named
+from .where import is_default, is_executor, is_future, is_importable, is_sent_by_value, named
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
@@ -124,6 +125,17 @@ class DefinitionPickler(CallPickler):
         self.n_modules = 0
         self.is_own = False
 
+    def reducer_override(self, obj: Any) -> Any:
+        """Let instances of the main program's classes be made before these are complete."""
+        reduced = super().reducer_override(obj)
+        kind = type(obj)
+        has_new = type(getattr(kind, "__new__", None)) is FunctionType
+        if reduced is NotImplemented and has_new and _is_made_by_default(kind):
+            make, arguments, *state = obj.__reduce_ex__(5)
+            if make is copyreg.__newobj__:  # type: ignore[attr-defined]  # not in typeshed
+                return rebuild.made, arguments, *state
+        return reduced
+
     def named_here(self, obj: Any, module: str, qualname: str) -> Any:
         """By name, except what this definition is there to make."""
         mirror, top = self._owner
@@ -190,10 +202,21 @@ class DefinitionPickler(CallPickler):
             kind = type(obj)
             if kind.__module__ == "typing":
                 return typing_reduce(obj, kind)
-            import copyreg
-
             return copyreg.__newobj__, (kind,), obj.__getstate__()  # type: ignore[attr-defined]  # what __reduce_ex__ does
         return super().text_global(obj, name)
+
+
+def _is_made_by_default(kind: type) -> bool:
+    """Say whether pickle makes instances by `__new__`, and this is a class that a worker is sent."""
+    home = _modules.get(kind.__module__)
+    return (
+        is_default(kind, "__reduce_ex__")
+        and is_default(kind, "__reduce__")
+        and kind not in copyreg.dispatch_table
+        and not issubclass(kind, type)
+        and home is not None
+        and not is_importable(kind.__module__, home)
+    )
 
 
 def kind_name(kind: type) -> tuple[str, str]:

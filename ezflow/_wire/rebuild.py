@@ -16,7 +16,7 @@ import marshal
 import os
 import sys
 import weakref
-from types import CellType, CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
@@ -296,6 +296,28 @@ def make_enum(
         return cls
 
     return _known(token, make)
+
+
+is_last_resort = False
+"""Whether what is left to be rebuilt has failed, and nothing else is there that could help. Set by the workspace."""
+
+
+def made(cls: type, *arguments: object) -> object:
+    """Make an instance with the class's own ``__new__``; as a last resort without it.
+
+    A class that keeps an instance of itself reads the attribute where it does so in its ``__new__``, before the worker
+    has made that very instance.
+    """
+    try:
+        return cls.__new__(cls, *arguments)
+    except Exception:
+        if not is_last_resort:
+            raise
+        for each in cls.__mro__:
+            new = each.__dict__.get("__new__")
+            if type(new) is BuiltinFunctionType:
+                return new(cls) if each is object else new(cls, *arguments)
+        raise
 
 
 ClassState: TypeAlias = (

@@ -18,7 +18,8 @@ call each other, a class that holds an instance of its subclass), so each is
 applied in stages: first an empty function or class stands under its name, then
 its content is put in; then come variables, and last what holds the same objects
 as variables do. What fails because a name is not
-there yet is tried again as long as anything else succeeds.
+there yet is tried again as long as anything else succeeds, and once more without the
+``__new__`` of classes that are not complete.
 
 One workspace per process. Only the worker's main thread uses it.
 """
@@ -100,7 +101,10 @@ class Workspace:
                 pending = self._pending
                 wanted = [key for key in keys if key in pending]
                 if wanted:
-                    self._apply(wanted)
+                    try:
+                        self._apply(wanted)
+                    finally:
+                        rebuild.is_last_resort = False
                 payload = view[start:]  # type: ignore[assignment]  # loads takes any buffer
             else:
                 payload = memoryview(payload)[start:]  # type: ignore[assignment]
@@ -189,7 +193,9 @@ class Workspace:
                     if not left[key] and pending.get(key) is data[key]:
                         del pending[key]
             if error is not None and len(failed) == len(todo):
-                raise error
+                if rebuild.is_last_resort:
+                    raise error
+                rebuild.is_last_resort = True
             todo = failed
 
     def _parts(self, key: int, definition: tuple[Any, ...]) -> list[tuple[int, Part]]:
