@@ -459,8 +459,7 @@ class Machine(Generic[J]):
         if w.state is not State.BUSY:
             return
         if flight:
-            if not w.blocked:
-                self._start_clock(w, event.now)
+            self._start_clock(w, event.now)
             if self.n_waiting and not w.worn and len(flight) <= w.window // 2:
                 self._feed(w, event.now)
         else:
@@ -671,11 +670,12 @@ class Machine(Generic[J]):
                 self._go_on(w, event.now)
 
     def _start_clock(self, w: _Worker[J], now: float) -> None:
-        """Count the limit of the call that runs from now on."""
+        """Count the limit of the call that runs from now on, unless the worker is still being sent it."""
         limit = None
-        for job in w.flight.values():
-            limit = job.limit
-            break
+        if not w.blocked:
+            for job in w.flight.values():
+                limit = job.limit
+                break
         if limit is not None or w.deadline is not None:
             self._set_deadline(w, None if limit is None else now + limit)
 
