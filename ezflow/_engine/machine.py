@@ -412,6 +412,7 @@ class Machine(Generic[J]):
 
     def _start_failed(self, event: StartFailed) -> None:
         del self.workers[event.worker]
+        self._timed.pop(event.worker, None)
         if self._n_working() == 0 and (self.n_live or not self.closing):
             self._break()
         else:

@@ -20,6 +20,7 @@ from ezflow._engine.events import (
     Revoked,
     Settle,
     Start,
+    StartFailed,
     Submitted,
     Ticked,
 )
@@ -110,6 +111,18 @@ def test_worker_that_never_becomes_ready_holds_up_a_cancelling_close_only_for_a_
     machine.handle(CloseAsked(True, 1.0))
 
     assert machine.handle(Ticked(4.0)) == [Settle(job, Outcome.CANCELLED), Kill(0)]
+
+
+def test_start_that_fails_while_the_pool_closes_leaves_no_deadline() -> None:
+    machine: Machine[Job] = Machine(2, exit_grace=3.0)
+    machine.handle(Submitted(jobs(1, 2), 0.0))
+    machine.handle(CloseAsked(True, 1.0))
+    machine.handle(StartFailed(0, 2.0))
+    machine.handle(Ready(1, 3.0))
+
+    commands = machine.handle(Ticked(4.0))
+
+    assert not any(isinstance(command, Kill) for command in commands)
 
 
 def test_cancel_of_what_has_not_started_is_answered_when_the_worker_dies_instead() -> None:
