@@ -329,7 +329,8 @@ class Mirror:
         watch = Watch()
         steady = self._builder.is_by_identity(value) or watch.add(value)
         glance = None if steady else self._glance(name, (value,))
-        built = self._builder.build(value, (self, name), root=value)
+        what = value if value is not sys.modules else Call(rebuild.attribute, ("sys", "modules"))
+        built = self._builder.build(what, (self, name), root=value)
         if self._is_inherited(name, built):
             parts: tuple[Any, ...] = (workspace.INHERITED, f"{name!r} of the main program is gone")
         else:

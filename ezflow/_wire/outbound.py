@@ -71,6 +71,10 @@ class CallPickler(WirePickler):
         """Refuse a pool or a future; give a context variable its twin."""
         if kind_name(kind) == ("_contextvars", "ContextVar"):
             return self.codec.context_variable(obj)
+        if kind.__module__ == "ctypes":
+            from .foreign import reduce
+
+            return reduce(obj)
         if is_executor(obj) or is_future(obj):
             from .. import errors
 

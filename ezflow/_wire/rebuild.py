@@ -343,7 +343,8 @@ def set_class_state(cls: type, state: ClassState) -> None:
                 delattr(cls, name)
         _given[cls] = names
     for name, value in attributes.items():
-        setattr(cls, name, value)
+        if name != "_fields_" or name not in cls.__dict__:  # ctypes lays them out once
+            setattr(cls, name, value)
     if "__firstlineno__" in attributes:  # setattr of anything may drop it (3.13)
         cls.__firstlineno__ = attributes["__firstlineno__"]  # type: ignore[attr-defined]  # since 3.13
     for subclass in registered:
@@ -441,6 +442,25 @@ def imported(name: str) -> ModuleType:
     """Import a module by its full name."""
     globals_of(name)
     return sys.modules[name]
+
+
+def library(
+    kind: Callable[..., Any], name: str | None, use_errno: bool, functions: dict[str, tuple[Any, Any, Any]]
+) -> Any:
+    """Load a C library as ctypes does, and tell its functions what they take and return."""
+    made = kind(name, use_errno=use_errno)
+    for each, signature in functions.items():
+        library_function(made, each, signature)
+    return made
+
+
+def library_function(owner: Any, name: str, signature: tuple[Any, Any, Any]) -> Any:
+    """Return a function of a C library."""
+    found = getattr(owner, name)
+    found.argtypes, found.restype, errcheck = signature
+    if errcheck is not None:
+        found.errcheck = errcheck
+    return found
 
 
 def standard_stream(name: str) -> object:

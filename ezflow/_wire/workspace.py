@@ -76,6 +76,7 @@ class Workspace:
         self._places: dict[int, tuple[dict[str, Any], str]] = {}
         self._replicated: dict[str, dict[str, object]] = {}
         """Module name -> what was put there under each name, or was inherited by the fork."""
+        self._forked = forked
         self._previous = prepare_main(forked)
         self._inherited = dict(sys.modules["__main__"].__dict__)
         """What was there before any of the user's code ran in this worker."""
@@ -170,9 +171,12 @@ class Workspace:
         todo: list[tuple[int, int, Part]] = []
         left: dict[int, int] = {}
         data: dict[int, bytes] = {}
+        names: dict[int, str | None] = {}
         for key in keys:
             data[key] = pending[key]
-            parts = self._parts(key, loads(data[key]))
+            definition = loads(data[key])
+            names[key] = definition[2]
+            parts = self._parts(key, definition)
             left[key] = len(parts)
             todo += ((stage, key, part) for stage, part in parts)
             if not parts:
@@ -181,19 +185,23 @@ class Workspace:
         while todo:
             failed: list[tuple[int, int, Part]] = []
             error: Exception | None = None
+            culprit: str | None = None
             for item in todo:
                 _, key, part = item
                 try:
                     part()
                 except Exception as exc:
                     failed.append(item)
-                    error = error or exc
+                    if error is None:
+                        error, culprit = exc, names[key]
                 else:
                     left[key] -= 1
                     if not left[key] and pending.get(key) is data[key]:
                         del pending[key]
             if error is not None and len(failed) == len(todo):
                 if rebuild.is_last_resort:
+                    if culprit is not None:
+                        error.add_note(f"while rebuilding the global {culprit!r}")
                     raise error
                 rebuild.is_last_resort = True
             todo = failed
@@ -326,7 +334,13 @@ class Workspace:
         ):
             self._places[key] = (target, name)
             return
-        self._put(key, space, name, loads(value))
+        try:
+            made = loads(value)
+        except Exception:
+            if not (rebuild.is_last_resort and self._forked and space is None and name in self._inherited):
+                raise
+            made = self._inherited[name]  # what a forked child of the standard pool would have
+        self._put(key, space, name, made)
 
     def _remove(self, key: int, space: rebuild.Space, name: str) -> None:
         target = rebuild.globals_of(space)
