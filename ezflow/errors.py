@@ -377,12 +377,17 @@ def _one_line(error: BaseException | None) -> str:
 
 
 def worker_died(
-    pid: int | None, exitcode: int | None, call: str | None, *, oom_killed: bool = False
+    pid: int | None,
+    exitcode: int | None,
+    call: str | None,
+    *,
+    oom_killed: bool = False,
+    by_pool: bool = False,
 ) -> WorkerDied:
     """Say that a worker ended under a call, or before it was ready if `call` is None.
 
     `oom_killed` says that the kernel's count of processes killed for lack of
-    memory rose at the time.
+    memory rose at the time; `by_pool`, that the pool was told to end its workers.
     """
     name = _signal_name(exitcode)
     what = "the call" if call is not None else "the initializer"
@@ -394,7 +399,9 @@ def worker_died(
         why = f"The usual cause is os._exit() in {what}, or a library that ends the process on an error."
     else:
         how = f"ended by {name}" if name.startswith("signal ") else f"ended by signal {-exitcode} ({name})"
-        if name == "SIGKILL" and oom_killed:
+        if by_pool:
+            why = "The pool was told to end its workers: by kill_workers(), terminate_workers() or Ctrl-C."
+        elif name == "SIGKILL" and oom_killed:
             why = (
                 "The kernel killed a process for lack of memory at that time, so this is almost certainly"
                 " the cause. Use fewer workers or smaller inputs."
@@ -407,15 +414,12 @@ def worker_died(
                 " PYTHONFAULTHANDLER=1 in the environment shows where."
             )
         elif name in _REQUESTS:
-            why = (
-                f"Something sent it: {what} itself, another program, the system,"
-                " or terminate_workers() of this pool."
-            )
+            why = f"Something sent it: {what} itself, another program, or the system; the pool did not."
         else:
             why = "Nothing in the pool sends this signal."
     who = "A worker" if pid is None else f"Worker pid {pid}"
     when = f"while it ran {call}" if call is not None else "before it was ready"
-    end = " One call failed; the pool goes on." if call is not None else ""
+    end = " One call failed; the pool goes on." if call is not None and not by_pool else ""
     return WorkerDied(f"{who} {how} {when}. {why}{end}", pid=pid, exitcode=exitcode, call=call)
 
 

@@ -694,7 +694,8 @@ class Engine:
         """Say how a worker ended, and probably why."""
         code = link.child.exit_code()
         lacked_memory = code == -SIGKILL and oom_kills() > self._oom_kills
-        return errors.worker_died(link.child.pid, code, label, oom_killed=lacked_memory)
+        by_pool = self._kill_signal is not None and code in (-SIGTERM, -SIGKILL)
+        return errors.worker_died(link.child.pid, code, label, oom_killed=lacked_memory, by_pool=by_pool)
 
     def _suspect(self, cause: BaseException | None) -> None:
         """Remember what went wrong last, in case the pool breaks over it."""

@@ -200,6 +200,15 @@ def test_worker_died_says_what_is_known(
     assert str(error).endswith("One call failed; the pool goes on.")
 
 
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
+def test_worker_that_the_pool_has_ended_does_not_blame_memory(signum: int) -> None:
+    text = str(errors.worker_died(1, -signum, "f", by_pool=True))
+
+    assert "told to end its workers" in text
+    assert "memory" not in text
+    assert "goes on" not in text
+
+
 def test_a_worker_that_died_early_ran_no_call() -> None:
     text = str(errors.worker_died(1, 3, None))
 
