@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from ezflow import PicklingError, ProcessPoolExecutor, UnpicklingError, WorkerDied, WrongProcess
+from ezflow._engine.machine import HOME_SECONDS
 from tests import work
 from tests.contract.gates import LIMIT, lines, wait_gone, wait_written, warm, workers
 
@@ -394,6 +395,10 @@ def test_threads_that_a_call_leaves_behind_do_not_hold_up_the_end(make_pool: Mak
     pool = make_pool(1)
     pid = pool.submit(work.leave_thread, daemon).result(LIMIT)
     assert pool.submit(work.pid).result(LIMIT) == pid
+    engine = pool._engine
+    assert engine is not None
+    assert engine._machine.home_grace == HOME_SECONDS
+    engine._machine.home_grace = 0.5  # so long is its patience with a thread that is not a daemon
 
     pool.shutdown(wait=True)
 

@@ -207,6 +207,7 @@ def test_a_glance_sees(make: Callable[[], Any], change: Callable[[Any], object])
         lambda a: _set(a, "shape", (100, 100)),
     ],
 )
+@pytest.mark.filterwarnings("ignore:Setting the shape:DeprecationWarning")  # of NumPy 2.5
 def test_a_glance_sees_an_array_change(change: Callable[[Any], object]) -> None:
     numpy = pytest.importorskip("numpy")
     value = numpy.zeros(10_000)
