@@ -341,6 +341,20 @@ class Codec(Builder):
         for roots in entry.users:
             self._closures.pop(roots, None)
 
+    def reason(self, name: str, value: object, error: Exception) -> tuple[str, str, bool] | None:
+        """Say why a global cannot be sent: text, path, whether it is a TypeError; None: that is the user's own error."""
+        from .diagnose import find_path, is_pickling_trouble, kept
+
+        if not is_pickling_trouble(error):
+            return None
+        with kept(error):
+            path = find_path({f"fn.__globals__[{name!r}]": value}, self._try_global)
+        text = (
+            f"The global {name!r} is not there in a worker: {path} cannot be pickled"
+            f" ({type(error).__name__}: {error}). Make it inside the function, or in the pool's initializer."
+        )
+        return text, path, isinstance(error, TypeError)
+
     def home_of(self, obj: object) -> tuple[str, str] | None:
         """Find an importable module that holds this very object."""
         found = self._homes.get(id(obj))
@@ -421,7 +435,7 @@ class Codec(Builder):
         self, error: Exception, fn: Callable[..., object], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Exception:
         """Turn an error of packing into what the caller shall see."""
-        from .diagnose import find_path, is_pickling_trouble, kept, note_path
+        from .diagnose import advise, find_path, is_pickling_trouble, kept, like_cause, note_path
 
         roots: dict[str, object] = {"args": args, "kwargs": kwargs, "fn": fn}
         attempt = self._try
@@ -438,7 +452,8 @@ class Codec(Builder):
         from .._call import label_of
 
         direction: Any = "function" if path.startswith("fn") else "argument"
-        return errors.unpicklable(direction, label_of(fn), error, path)
+        advise(error)
+        return like_cause(errors.unpicklable(direction, label_of(fn), error, path))
 
     def _try(self, obj: object) -> None:
         pickler = CallPickler(self)

@@ -218,6 +218,10 @@ class Builder:
         """Say whether a value is a thing without content, such as a lock."""
         raise NotImplementedError
 
+    def reason(self, name: str, value: object, error: Exception) -> tuple[str, str, bool] | None:
+        """Say why a global cannot be sent: text, path, whether it is a TypeError; None: that is the user's own error."""
+        raise NotImplementedError
+
     def forget(self, entry: Entry) -> None:
         """Drop what is held because of an entry that has been replaced, so that its old value can be freed."""
         raise NotImplementedError
@@ -369,7 +373,28 @@ class Mirror:
             return self._entry(name, value, (workspace.VARIABLE, built.data, False), built)
         if self._builder.inherits:
             return self._entry(name, value, (workspace.INHERITED, f"{name!r} of the main program: {error}"))
-        raise GlobalFailure(name, value, error) from error
+        reason = self._reason(name, value, error)
+        if reason is None:
+            raise GlobalFailure(name, value, error) from error
+        # It may be mended in place, so it is looked at again from time to time.
+        return self._entry(
+            name,
+            value,
+            (workspace.MISSING, *reason),
+            loose=True,
+            glance=Glance((value,)),
+            size=BIG,
+            fixed=reason,
+        )
+
+    def _reason(self, name: str, value: object, error: Exception) -> tuple[str, str, bool] | None:
+        """Say why a worker gets a stand-in for a global; None: the call is not to be sent."""
+        if isinstance(value, FunctionType | type):
+            return None
+        last = self._entries.get(name)
+        if last is not None and last.value is value and last.fixed and last.glance is not None:
+            return last.fixed  # of a variable that could not be sent it is this
+        return self._builder.reason(name, value, error)
 
     def _function(self, name: str, function: FunctionType, old: Entry | None) -> Entry:
         reused = old.watch if old is not None else None

@@ -497,6 +497,48 @@ class StandIn:
         return StandIn, (self._ezflow_what,)
 
 
+class Missing:
+    """Stands in a worker for a global of the main program that cannot be sent; says so on any use."""
+
+    __slots__ = ("_ezflow_why",)
+
+    def __init__(self, text: str, path: str, is_type_error: bool) -> None:
+        object.__setattr__(self, "_ezflow_why", (text, path, is_type_error))
+
+    def __repr__(self) -> str:
+        return f"<not there: {object.__getattribute__(self, '_ezflow_why')[0]}>"
+
+    def __getattribute__(self, name: str) -> object:
+        if name in ("__class__", "__doc__"):
+            return object.__getattribute__(self, name)
+        raise _not_sent(self)
+
+
+def _refuse(self: Missing, *_: object) -> object:
+    raise _not_sent(self)
+
+
+_USES = (
+    "bool", "len", "iter", "next", "call", "contains", "getitem", "setitem", "delitem", "setattr",
+    "delattr", "enter", "exit", "aenter", "aexit", "await", "aiter", "anext", "reduce_ex", "int", "float",
+    "index", "complex", "bytes", "str", "format", "fspath", "buffer", "lt", "le", "gt", "ge", "add", "radd",
+    "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "floordiv", "rfloordiv", "mod", "rmod", "pow",
+    "rpow", "matmul", "rmatmul", "and", "rand", "or", "ror", "xor", "rxor", "lshift", "rlshift", "rshift",
+    "rrshift", "neg", "pos", "invert", "abs", "iadd", "isub", "imul", "iand", "ior",
+)  # fmt: skip
+
+for _name in _USES:
+    setattr(Missing, f"__{_name}__", _refuse)
+
+
+def _not_sent(stand_in: Missing) -> Exception:
+    from .. import errors
+
+    text, path, is_type_error = object.__getattribute__(stand_in, "_ezflow_why")
+    cls = errors.PicklingTypeError if is_type_error else errors.PicklingError
+    return cls(text, direction="function", path=path)
+
+
 def _wrong_process(what: object) -> Exception:
     """Return the error of a call that uses the pool it runs on."""
     from .. import errors

@@ -59,6 +59,9 @@ REMOVED: Final = 4
 INHERITED: Final = 5
 """A variable that cannot be sent, or need not be; a forked worker has its own."""
 
+MISSING: Final = 6
+"""A variable that cannot be sent; a worker gets a stand-in, unless its own code has made one."""
+
 _ABSENT: Final = object()
 
 
@@ -230,6 +233,8 @@ class Workspace:
             return [(2, lambda: self._place_variable(key, space, name, *rest))]
         if kind == REMOVED:
             return [(0, lambda: self._remove(key, space, name))]
+        if kind == MISSING:
+            return [(0, lambda: self._place_missing(key, space, name, *rest))]
         return [(2, lambda: self._check_inherited(key, space, name, *rest))]
 
     def _define_code(
@@ -341,6 +346,16 @@ class Workspace:
                 raise
             made = self._inherited[name]  # what a forked child of the standard pool would have
         self._put(key, space, name, made)
+
+    def _place_missing(
+        self, key: int, space: rebuild.Space, name: str, text: str, path: str, is_type_error: bool
+    ) -> None:
+        target = rebuild.globals_of(space)
+        here = target.get(name, _ABSENT)
+        if here is _ABSENT or self._is_replicated(space, name, here):
+            self._put(key, space, name, rebuild.Missing(text, path, is_type_error))
+        else:
+            self._places[key] = (target, name)
 
     def _remove(self, key: int, space: rebuild.Space, name: str) -> None:
         target = rebuild.globals_of(space)

@@ -204,7 +204,6 @@ def test_a_glance_sees(make: Callable[[], Any], change: Callable[[Any], object])
         lambda a: a.fill(1),
         lambda a: a.resize(20_000, refcheck=False),
         lambda a: a.__iadd__(1),
-        lambda a: _set(a, "shape", (100, 100)),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Setting the shape:DeprecationWarning")  # of NumPy 2.5
