@@ -119,7 +119,7 @@ def run_each(session: nox.Session, *commands: Sequence[str]) -> None:
         try:
             session.run(*command)
         except nox.command.CommandFailed:
-            failed.append(command[0])
+            failed.append(" ".join(command[:3]))
     if failed:
         session.error(f"failed: {', '.join(failed)}")
 

@@ -28,7 +28,6 @@ with ProcessPoolExecutor() as pool:
 
 n_darts = n_batches * DARTS
 estimate = 4 * inside / n_darts
-spread = 4 * math.sqrt(
-    inside * (n_darts - inside) / n_darts**3
-)  # standard error of a binomial share, times 4
+# standard error of a binomial share, times 4
+spread = 4 * math.sqrt(inside * (n_darts - inside) / n_darts**3)
 print(f"{n_darts:,} darts: pi is about {estimate:.4f} +- {spread:.4f}")

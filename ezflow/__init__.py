@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from .errors import CallInterrupted as CallInterrupted
     from .errors import CallTimeout as CallTimeout
     from .errors import EzflowError as EzflowError
+    from .errors import PicklingAttributeError as PicklingAttributeError
     from .errors import PicklingError as PicklingError
+    from .errors import PicklingTypeError as PicklingTypeError
     from .errors import PoolBroken as PoolBroken
     from .errors import RemoteError as RemoteError
     from .errors import UnpicklingError as UnpicklingError
@@ -43,7 +45,9 @@ _HOME = {
     "EzflowError": "errors",
     "Future": "future",
     "ItemStream": "_stream",
+    "PicklingAttributeError": "errors",
     "PicklingError": "errors",
+    "PicklingTypeError": "errors",
     "Pool": "pool",
     "PoolBroken": "errors",
     "ProcessPoolExecutor": "executor",
@@ -62,7 +66,9 @@ __all__ = [  # written out, because type checkers read it
     "EzflowError",
     "Future",
     "ItemStream",
+    "PicklingAttributeError",
     "PicklingError",
+    "PicklingTypeError",
     "Pool",
     "PoolBroken",
     "ProcessPoolExecutor",

@@ -29,9 +29,8 @@ GROUP_MEMBERS: Final[Any] = vars(BaseExceptionGroup)["exceptions"]
 
 _HEAP_TYPE: Final = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by a class statement or PyErr_NewException
 _NOT_STATE: Final = frozenset({"__dict__", "__weakref__"})
-_BARE: Final = frozenset(
-    {object, BaseException, BaseExceptionGroup}
-)  # their fields have names of their own above
+_BARE: Final = frozenset({object, BaseException, BaseExceptionGroup})
+"""Classes whose fields have names of their own above."""
 
 
 def mro(cls: type) -> tuple[type, ...]:

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 
 class Sink(Protocol):
-    """Whoever waits for the end of a call.  All methods run on the dispatcher and never block."""
+    """Whoever waits for the end of a call.  Its methods never block.
+
+    They run on the dispatcher's thread, and for a call that could not be sent in
+    the one that submits it.
+    """
 
     def _deliver(self, sealed: Sealed) -> None:
         """Take the answer, still in bytes or already as an error."""

@@ -142,7 +142,6 @@ def _kernel() -> Iterator[Fact]:
     """Give what the engine can lean on: each is tried, not looked up."""
     yield "pidfd", _try_pidfd
     yield "lifeline", _try_lifeline
-    yield "memfd", _try_memfd
     yield "start methods", lambda: ", ".join(multiprocessing.get_all_start_methods())
     yield (
         "standard default",
@@ -173,14 +172,6 @@ def _try_lifeline() -> str:
     finally:
         os.close(read_end)
         os.close(write_end)
-    return "yes"
-
-
-def _try_memfd() -> str:
-    """Make an anonymous shared-memory file."""
-    if not hasattr(os, "memfd_create"):
-        return "no"
-    os.close(os.memfd_create("ezflow-doctor"))
     return "yes"
 
 

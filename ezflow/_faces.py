@@ -94,7 +94,7 @@ def _tqdm(in_notebook: bool) -> Any:
     """Give tqdm's class for this place, without its thread that watches over slow bars: ours does."""
     if in_notebook:
         try:
-            import ipywidgets  # noqa: F401
+            import ipywidgets  # noqa: F401  # pyright: ignore[reportMissingImports]
             from tqdm.notebook import tqdm as base
         except ImportError:
             from tqdm.std import tqdm as base

@@ -5,6 +5,12 @@ between the acquiring and the return leaves the lock held for ever, and whoever
 comes next, be it the dispatcher, hangs.  A ``with`` on a lock made in C cannot
 be torn like that.  Where the standard library's own functions bring such locks
 along, they are replaced (`Waiters`) or survived (`Gate.acquire_or_give_up`).
+
+Except under 3.14, at least up to 3.14.10: there the interpreter may raise the
+KeyboardInterrupt after the lock was acquired and before the ``with`` sees to its
+release (https://github.com/python/cpython/issues/148874; repaired in 3.15).  So
+every lock that the main thread may hold is reentrant: Ctrl-C strikes no other
+thread, and that one still gets through.
 """
 
 from __future__ import annotations
@@ -18,8 +24,10 @@ from threading import TIMEOUT_MAX
 from time import monotonic
 from typing import Any, Final
 
-_PATIENCE: Final = 1.0
-"""Seconds to wait for a gate that is in use: nobody holds one longer than a few assignments take."""
+_PATIENCE: Final = 10.0
+"""Seconds to wait for a gate that is in use: nobody holds one longer than a few assignments take, or `wait` on very
+many futures.  One that nobody uses is given up at once.
+"""
 
 
 class Gate(_RLock):  # type: ignore[misc]  # final in typeshed only
@@ -52,7 +60,7 @@ class Gate(_RLock):  # type: ignore[misc]  # final in typeshed only
             return True
         end = monotonic() + _PATIENCE
         while not self.acquire(timeout=0.001):
-            if monotonic() > end or not _is_anybody_inside():
+            if monotonic() > end or not is_anybody_inside():
                 return False
         return True
 
@@ -76,13 +84,15 @@ class Gate(_RLock):  # type: ignore[misc]  # final in typeshed only
 
 def rest(sleeper: Any, seconds: float | None) -> bool:
     """Wait until a locked lock is released, or for so long; say whether it was released."""
-    return sleeper.acquire(True, -1 if seconds is None else max(0.0, min(seconds, TIMEOUT_MAX)))  # type: ignore[no-any-return]
+    limit = -1.0 if seconds is None else max(0.0, min(seconds, TIMEOUT_MAX))
+    is_released: bool = sleeper.acquire(True, limit)
+    return is_released
 
 
 _INSIDE: Final = frozenset({_base.__file__, __file__, __file__.replace("_gate.py", "future.py")})
 
 
-def _is_anybody_inside() -> bool:
+def is_anybody_inside() -> bool:
     """Tell whether some other thread is in the code that locks gates, and does not merely wait for results there."""
     here = threading.get_ident()
     for thread, top in sys._current_frames().items():

@@ -37,13 +37,13 @@ class Slot:
         self.done = False
 
     def _deliver(self, sealed: Sealed) -> None:
-        """Take the answer (dispatcher only)."""
+        """Take the answer: on the dispatcher's thread, or, if the call could not be sent, where it was submitted."""
         if not self.done:
             self.sealed = sealed
             self._finish()
 
     def _drop(self) -> None:
-        """Learn that the call was cancelled (dispatcher only)."""
+        """Learn that the call was cancelled (on the dispatcher's thread)."""
         if not self.done:
             self.cancelled = True
             self._finish()
@@ -159,7 +159,7 @@ class Stream(Generic[T]):
             self.wake()
 
     def wake(self) -> None:
-        """End the consumer's wait (dispatcher only)."""
+        """End the consumer's wait; whoever delivers a result calls it."""
         try:
             self._bell.release()
         except RuntimeError:

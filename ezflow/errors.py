@@ -22,9 +22,9 @@ Each class also derives from the standard one that it replaces, so old
 ``except`` lines still match.  A cancelled call raises
 `concurrent.futures.CancelledError`, as in the standard library.
 
-The functions at the end build the messages.  All wording is here and nowhere
-else, so it can be read and tested together.  A message says what failed, why,
-and what to do.
+The functions at the end build the messages.  The wording of ezflow's own errors
+is here, so it can be read and tested together; bad arguments are complained of
+where they are looked at.  A message says what failed, why, and what to do.
 
 Workers do not import this module: `BrokenProcessPool` would cost each of them
 10 to 16 ms.  A worker sends facts, the parent words them.
@@ -37,6 +37,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal as _signal
+from concurrent.futures import Executor
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
 
@@ -193,7 +194,13 @@ class CallTimeout(EzflowError, TimeoutError):
 
     @property
     def stack(self) -> str | None:
-        """Where the call was stuck."""
+        """Where the call was stuck.
+
+        Returns
+        -------
+        str or None
+            Lines of a traceback, most recent call last; None if it is not known.
+        """
         cause = self.__cause__
         if self._stack is None and isinstance(cause, CallInterrupted):
             from traceback import format_tb
@@ -399,23 +406,31 @@ def _one_line(error: BaseException | None) -> str:
 
 
 def worker_died(
-    pid: int | None, exitcode: int | None, call: str | None, *, oom_killed: bool = False
+    pid: int | None,
+    exitcode: int | None,
+    call: str | None,
+    *,
+    oom_killed: bool = False,
+    by_pool: bool = False,
 ) -> WorkerDied:
     """Say that a worker ended under a call, or before it was ready if `call` is None.
 
     `oom_killed` says that the kernel's count of processes killed for lack of
-    memory rose at the time.
+    memory rose at the time; `by_pool`, that the pool was told to end its workers.
     """
     name = _signal_name(exitcode)
+    what = "the call" if call is not None else "the initializer"
     if exitcode is None:
         how = "ended, cause unknown"
         why = "Its exit code could not be had: another part of this program collected it (waitpid)."
     elif name is None:
         how = f"ended with exit code {exitcode}"
-        why = "The usual cause is os._exit() in the call, or a library that ends the process on an error."
+        why = f"The usual cause is os._exit() in {what}, or a library that ends the process on an error."
     else:
         how = f"ended by {name}" if name.startswith("signal ") else f"ended by signal {-exitcode} ({name})"
-        if name == "SIGKILL" and oom_killed:
+        if by_pool:
+            why = "The pool was told to end its workers: by kill_workers(), terminate_workers() or Ctrl-C."
+        elif name == "SIGKILL" and oom_killed:
             why = (
                 "The kernel killed a process for lack of memory at that time, so this is almost certainly"
                 " the cause. Use fewer workers or smaller inputs."
@@ -428,12 +443,12 @@ def worker_died(
                 " PYTHONFAULTHANDLER=1 in the environment shows where."
             )
         elif name in _REQUESTS:
-            why = "Something asked this process to end; neither the pool nor the call's own result did."
+            why = f"Something sent it: {what} itself, another program, or the system; the pool did not."
         else:
             why = "Nothing in the pool sends this signal."
     who = "A worker" if pid is None else f"Worker pid {pid}"
     when = f"while it ran {call}" if call is not None else "before it was ready"
-    end = " One call failed; the pool goes on." if call is not None else ""
+    end = " One call failed; the pool goes on." if call is not None and not by_pool else ""
     return WorkerDied(f"{who} {how} {when}. {why}{end}", pid=pid, exitcode=exitcode, call=call)
 
 
@@ -512,6 +527,21 @@ _NOUNS: dict[Direction, str] = {
 }
 
 
+_ADVICE = "ezflow_advice"
+"""Attribute of a cause that knows better than `unpicklable` what to do."""
+
+
+def stays_here(obj: object, kind: type) -> TypeError:
+    """Say that a pool or a future cannot be sent; becomes the cause of an `unpicklable`."""
+    error = TypeError(f"a {kind.__name__} lives in the process that made it")
+    if isinstance(obj, Executor):
+        advice = _INSTEAD_OF_POOL
+    else:
+        advice = "Pass its result(), or submit when it is done."
+    setattr(error, _ADVICE, advice)
+    return error
+
+
 def unpicklable(
     direction: Direction, call: str, cause: BaseException, path: str | None = None
 ) -> PicklingError:
@@ -534,6 +564,7 @@ def unpicklable(
     else:
         what = f"{call} was not sent"
         advice = "Make the object inside the function, or drop it in __getstate__."
+    advice = getattr(cause, _ADVICE, advice)
     text = f"{what}: {_NOUNS[direction]}{where} cannot be pickled ({_one_line(cause)}). {advice}"
     error = cls(text, direction=direction, path=path, call=call)
     error.__cause__ = cause
@@ -564,19 +595,17 @@ def unpicklable_argument(call: str, cause: BaseException) -> UnpicklingError:
     return unreadable("argument", call, cause)
 
 
-def wrong_process(owner: int, *, own_pool: bool = False) -> WrongProcess:
-    """Say that this process does not own the pool; `own_pool`: a call uses the pool it runs on."""
-    return WrongProcess(wrong_process_message(owner, own_pool=own_pool))
+_INSTEAD_OF_POOL = "Make a pool inside the call, or return what is to be done next."
 
 
-def wrong_process_message(owner: int, *, own_pool: bool = False) -> str:
-    """Word what `wrong_process` raises."""
-    if own_pool:
-        return (
-            f"A call cannot use the pool that it runs on (pool of pid {owner}, used in pid {os.getpid()}):"
-            " it could wait for itself for ever. Make another pool inside the call, or submit from outside."
-        )
-    return (
+def parents_own(what: object) -> WrongProcess:
+    """Say that a call uses something that only the parent has, such as the pool that it runs on."""
+    return WrongProcess(f"A call cannot use {what}: it lives in the parent process. {_INSTEAD_OF_POOL}")
+
+
+def wrong_process(owner: int) -> WrongProcess:
+    """Say that this process does not own the pool."""
+    return WrongProcess(
         f"This pool belongs to the process with pid {owner} and was used in pid {os.getpid()}, which was"
         " forked from it. Make a pool of its own in the new process."
     )

@@ -75,8 +75,9 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         Processes that work at the same time; by default the CPUs this process
         may use (affinity, cgroup quota, ``PYTHON_CPU_COUNT``).  Started on demand.
     mp_context : multiprocessing context, optional
-        Chooses the start method.  By default the one set with
-        `multiprocessing.set_start_method`, else ``forkserver``.
+        Chooses the start method.  By default the one that `multiprocessing` has
+        settled on, else ``forkserver``.  Before Python 3.14 the first lock, queue
+        or standard pool of a program settles it on ``fork``.
     initializer : callable, optional
         Called once in every worker before its first call.  If it raises, the
         pool breaks, and every pending call fails with that error as cause.
@@ -112,7 +113,8 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         If `max_workers` or `max_tasks_per_child` is less than 1, or another
         limit is not positive.
     TypeError
-        If `initializer` is not callable or `max_tasks_per_child` is no integer.
+        If `initializer` is not callable, `mp_context` is no context, or
+        `max_workers` or `max_tasks_per_child` is no integer.
 
     Notes
     -----
@@ -158,6 +160,8 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
             raise errors.platform_unsupported(sys.platform)
         if max_workers is None:
             max_workers = usable_cpus()
+        elif not hasattr(max_workers, "__index__"):
+            raise TypeError(f"max_workers must be an integer, not {max_workers!r}")
         elif max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
         if initializer is not None and not callable(initializer):
@@ -168,9 +172,9 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
             if max_tasks_per_child <= 0:
                 raise ValueError("max_tasks_per_child must be >= 1")
         for name, number in (("idle_timeout", idle_timeout), ("max_memory_per_child", max_memory_per_child)):
-            if number is not None and number <= 0:
+            if number is not None and not number > 0:  # nan is neither
                 raise ValueError(f"{name} must be greater than 0")
-        if grace < 0:
+        if not grace >= 0:
             raise ValueError("grace must not be negative")
         if seed is not None:
             seed = operator.index(seed)
@@ -179,6 +183,11 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         if mp_context is None:
             method = multiprocessing.get_start_method(allow_none=True) or "forkserver"
             mp_context = multiprocessing.get_context(method)
+        elif not hasattr(mp_context, "get_start_method"):
+            raise TypeError(
+                "mp_context must be a context such as multiprocessing.get_context('spawn'),"
+                f" not {mp_context!r}"
+            )
         self._options = self._nearest = None
         self._life = _Life()
         self._max_workers = max_workers
@@ -777,6 +786,12 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         return self._engine.workers() if self._engine is not None else {}
 
     @property
+    def _pending_work_items(self) -> _Pending:  # type: ignore[override]  # read only here
+        """What stands where the standard class keeps its pending calls; programs look at its length."""
+        engine = self._engine
+        return _Pending(engine.counts()["pending"] if engine is not None else 0)
+
+    @property
     def _call_queue(self) -> _NoQueue:  # read only here
         """What stands where the standard class keeps its queue of calls."""
         return _NoQueue()
@@ -791,6 +806,16 @@ class _Life:
     """What a pool and its views hold, and nobody else: when it goes, all of them have gone."""
 
     __slots__ = ("__weakref__",)
+
+
+class _Pending:
+    """How many calls are pending: the calls themselves are kept elsewhere."""
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+
+    def __len__(self) -> int:
+        return self._n
 
 
 class _NoQueue:

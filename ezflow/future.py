@@ -14,7 +14,8 @@ Who owns what
 from __future__ import annotations
 
 import concurrent.futures
-from _thread import allocate_lock
+import sys
+from _thread import RLock, allocate_lock
 from concurrent.futures._base import (
     CANCELLED,
     CANCELLED_AND_NOTIFIED,
@@ -26,7 +27,7 @@ from concurrent.futures._base import (
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
-from ._gate import Gate, Waiters, rest
+from ._gate import Gate, Waiters, is_anybody_inside, rest
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -219,7 +220,7 @@ class Future(concurrent.futures.Future[T]):
         """
         desk = self._desk
         if _is_asyncio(fn):
-            fn = _for_loop(fn)
+            fn = _for_loop(fn, self)
         elif desk is not None:
             desk.prepare_callbacks()
         with self._condition:
@@ -325,7 +326,8 @@ class Future(concurrent.futures.Future[T]):
 
     def _open(self) -> None:
         """Rebuild the answer, once; whoever comes second waits for the first."""
-        lock = self.__dict__.setdefault("_opening", allocate_lock())
+        # Reentrant: see `_gate` about a Ctrl-C under 3.14.
+        lock = self.__dict__.setdefault("_opening", RLock())
         with lock:
             sealed = self._sealed
             if sealed is None:
@@ -361,7 +363,7 @@ class Future(concurrent.futures.Future[T]):
         self._desk = desk
 
     def _deliver(self, sealed: Sealed) -> None:
-        """Take the answer (dispatcher only)."""
+        """Take the answer: on the dispatcher's thread, or, if the call could not be sent, where it was submitted."""
         gate = self._condition
         owned = gate.acquire_or_give_up()
         try:
@@ -390,7 +392,7 @@ class Future(concurrent.futures.Future[T]):
         self._heard = sealed
 
     def _drop(self) -> None:
-        """Learn that the call was cancelled (dispatcher only)."""
+        """Learn that the call was cancelled (on the dispatcher's thread)."""
         gate = self._condition
         owned = gate.acquire_or_give_up()
         try:
@@ -406,14 +408,14 @@ class Future(concurrent.futures.Future[T]):
         with self._condition:
             is_new = self._become_cancelled()
         if is_new:
-            self._invoke_callbacks()
             self._desk = None
+            self._invoke_callbacks()  # in this thread, before `cancel` returns, as the standard future does
 
     def _leave(self, gate: Gate, owned: bool) -> None:
-        """Unlock the gate, or give the future another one if the first was left locked by nobody."""
+        """Unlock the gate, or give the future another one if nobody is left who could unlock the first."""
         if owned:
             gate.release()
-        else:
+        elif not is_anybody_inside():
             self._condition = Gate()
 
     def _become_cancelled(self) -> bool:
@@ -484,10 +486,42 @@ class _InLoop:
     __hash__ = None  # type: ignore[assignment]
 
 
-def _for_loop(fn: Callable[[Any], object]) -> Callable[[Any], object]:
+class _WithoutStopIteration:
+    """A future as asyncio reads it, where an error that it refuses is a RuntimeError, as in a generator.
+
+    Before 3.12.2 asyncio fails over a StopIteration in a way that lets the awaiting task wait for ever
+    (https://github.com/python/cpython/issues/112182).
+    """
+
+    def __init__(self, fn: Callable[[Any], object], future: Future[Any]) -> None:
+        self._fn = fn
+        self._future = future
+
+    def __call__(self, _: Future[Any]) -> None:
+        self._fn(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self._fn == other
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._future, name)
+
+    def exception(self) -> BaseException | None:
+        """Give the error in a form that asyncio takes."""
+        error = self._future.exception()
+        if isinstance(error, StopIteration):
+            replaced = RuntimeError("the call raised StopIteration")
+            replaced.__cause__ = error
+            return replaced
+        return error
+
+
+def _for_loop(fn: Callable[[Any], object], future: Future[Any]) -> Callable[[Any], object]:
     """Give what to call in place of an asyncio callback; `wrap_future` has crossed the threads itself."""
     if getattr(fn, "__module__", None) == "asyncio.futures":
-        return fn
+        return _WithoutStopIteration(fn, future) if sys.version_info < (3, 12, 2) else fn
     from asyncio import get_running_loop
 
     return _InLoop(fn, get_running_loop())

@@ -138,20 +138,6 @@ def block_signals_and_sleep() -> None:
     time.sleep(1000)
 
 
-def fork_and_ask(question: str) -> Any:
-    """Evaluate an expression in a forked child of this process."""
-    r, w = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.write(w, pickle.dumps(eval(question, globals())))
-        os._exit(0)
-    os.close(w)
-    with open(r, "rb") as stream:
-        value = pickle.load(stream)
-    os.waitpid(pid, 0)
-    return value
-
-
 def nested(method: str) -> Any:
     """Start a worker inside this worker."""
     import multiprocessing

@@ -276,10 +276,30 @@ def append_and_give(path: str, x: Any) -> Any:
     return x
 
 
+def leave_program_running() -> int:
+    """Start a program and do not wait for it."""
+    import subprocess
+
+    return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"]).pid
+
+
 def then(fn: Any, args: tuple[Any, ...], arrived: str, gate: str) -> Any:
     """Wait for a gate, then call a function."""
     pass_gate(arrived, gate)
     return fn(*args)
+
+
+def at_exit(fn: Any, *args: Any) -> None:
+    """Have this worker call a function at its exit."""
+    from multiprocessing import util
+
+    util.Finalize(None, fn, args, exitpriority=10)
+
+
+def at_exit_but_fail(fn: Any, *args: Any) -> NoReturn:
+    """Have this worker call a function at its exit, and raise."""
+    at_exit(fn, *args)
+    raise ValueError("XYZ")
 
 
 def first_time_only(path: str, fn: Any, *args: Any) -> bool:
@@ -706,11 +726,6 @@ def random_after_gate(arrived: str, gate: str) -> tuple[float, float]:
 def session() -> tuple[int, int, int, str]:
     """Give process id, session, group and what standard input is."""
     return os.getpid(), os.getsid(0), os.getpgrp(), os.readlink("/proc/self/fd/0")
-
-
-def modules() -> set[str]:
-    """Give the names of the modules that are imported here."""
-    return set(sys.modules)
 
 
 def fail_three_deep(text: str) -> NoReturn:

@@ -16,7 +16,7 @@ class CallbackThread:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # reentrant: see `_gate` about a Ctrl-C under 3.14
         self._queue: SimpleQueue[tuple[Callable[[Any], object], Any] | None] = SimpleQueue()
         self._stopped = False
         self.thread: threading.Thread | None = None

@@ -110,7 +110,6 @@ class _Link:
 
     __slots__ = (
         "child",
-        "control_closed",
         "inquiries",
         "is_leaving",
         "is_ready",
@@ -1027,12 +1026,13 @@ class Engine:
             self._obey(self._machine.handle(ev.Looked(link.worker, monotonic())))
 
     def _lost_socket(self, link: _Link) -> None:
-        """The worker closed its socket: it is dying, or the call has closed all files."""
+        """The worker closed its socket: it is going home or dying, or the call has closed all files."""
         fd = link.child.sock.fileno()
         if self._by_fd.pop(fd, None) is not None:
             self._watch.unregister(fd)
             link.writer.dead = True
-            link.child.kill()
+            if not self._machine.is_going_home(link.worker):
+                link.child.kill()
 
     def _bury(self, link: _Link) -> None:
         """A worker's process is gone: read what it left, then its claims, then blame."""
@@ -1049,7 +1049,8 @@ class Engine:
         for fd in (child.sock.fileno(), child.sentinel):
             if self._by_fd.pop(fd, None) is not None:
                 self._watch.unregister(fd)
-        child.kill()  # what it had started
+        if not (self._machine.is_going_home(link.worker) and child.exit_code() == 0):
+            child.kill()  # what it had started; a worker that went home has left only what was meant to stay
         self._suspect(self._obituary(link, None))
         self._obey(self._machine.handle(ev.Died(link.worker, unclaimed, monotonic())))
         del self._links[link.worker]
@@ -1064,7 +1065,8 @@ class Engine:
         """Say how a worker ended, and probably why."""
         code = link.child.exit_code()
         lacked_memory = code == -SIGKILL and oom_kills() > self._oom_kills
-        return errors.worker_died(link.child.pid, code, label, oom_killed=lacked_memory)
+        by_pool = self._kill_signal is not None and code in (-SIGTERM, -SIGKILL)
+        return errors.worker_died(link.child.pid, code, label, oom_killed=lacked_memory, by_pool=by_pool)
 
     def _suspect(self, cause: BaseException | None) -> None:
         """Remember what went wrong last, in case the pool breaks over it."""

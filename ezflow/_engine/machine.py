@@ -15,19 +15,17 @@ Who owns what
 
 States of a worker
 ------------------
-========= ============================================== =======================
-state     meaning                                        its deadline
-========= ============================================== =======================
-starting  the process is being made, or initialises      none, or the pool's end
-idle      ready, holds no call                           idle time-out
-busy      holds calls; the first unanswered one runs     limit of the running call
-          or is about to
-stopping  the running call is to end; holds only it      grace after the interrupt
-retiring  told to exit, holds nothing                    grace for its exit
-ending    killed; its death is awaited                   grace if only signalled
-========= ============================================== =======================
+========  ==========================================================  ===============================
+state     meaning                                                     its deadline
+========  ==========================================================  ===============================
+starting  the process is being made, or runs the initializer          none, or the pool's end
+idle      ready, holds no call                                        idle time-out
+busy      holds calls; the first unanswered one runs, or is about to  limit of the running call
+stopping  the running call is to end; it holds only that one          grace after the interrupt
+retiring  told to exit, holds nothing                                 time to exit
+ending    killed; its death is awaited                                time to exit, if only signalled
+========  ==========================================================  ===============================
 
-========================= ================================================================
 from → to                 on
 ========================= ================================================================
 — → starting              more calls wait than idle and starting workers can take
@@ -43,6 +41,26 @@ idle → retiring           budget used, too much memory, idle too long, pool cl
 retiring → ending         its grace ended
 any → gone                `Died`
 ========================= ================================================================
+=======
+=======================  =====================================================================================
+from → to                on
+=======================  =====================================================================================
+— → starting             more calls wait than idle and starting workers can take
+starting → idle or busy  it is ready
+starting → retiring      its initializer raised; when it is gone, the pool breaks
+starting → ending        the pool closes before it is ready
+idle → busy              calls are sent
+idle → retiring          idle too long, pool closing
+busy → idle              the last answer was read, nothing waits or can be stolen
+busy → retiring          budget of calls used, too much memory, pool closing
+busy → stopping          its running call is cancelled or passes its limit; its other calls are taken back
+busy → ending            a call that it should have begun is cancelled, and it does not react
+stopping → busy          the answer was already there, or the call had not begun: nothing to stop
+stopping → ending        it answered the interrupt, its grace ended, or it does not react: killed and replaced
+retiring → ending        its time to exit ended
+any → ending             pool killed or broken
+any → gone               it died
+=======================  =====================================================================================
 
 States of a job: waiting → (sent ⇄ waiting) → started → settled.  "Sent" and
 "started" look alike from here: only the claims pipe knows, so every decision
@@ -137,6 +155,14 @@ LOOK_SECONDS: Final = 0.25
 It answers from a signal handler in C, so in a millisecond unless the machine is overloaded or it is stopped.
 """
 
+HOME_SECONDS: Final = 60.0
+"""Seconds that a worker has to end after it was told to.
+
+Chosen: longer than exit functions take that write something down, and the end
+of a program that hangs because a library left a thread running in a worker;
+the standard pool then waits for ever.
+"""
+
 MAX_LOSSES: Final = 3
 """Workers that may die or hang with the same call first in line and not begun, until it is to blame.
 
@@ -226,8 +252,11 @@ class Machine(Generic[J]):
         Seconds after which an idle worker is ended.
     grace : float
         Seconds between asking a call to stop and killing its worker.
+    home_grace : float
+        Seconds a worker that was told to exit has for its exit functions.
     exit_grace : float
-        Seconds a worker has for its own exit.
+        Seconds a worker has for its own exit where somebody waits for its end: after a failed initializer, and when
+        the pool is killed.
     """
 
     def __init__(
@@ -237,6 +266,7 @@ class Machine(Generic[J]):
         max_tasks: int | None = None,
         idle_timeout: float | None = None,
         grace: float = 0.2,
+        home_grace: float = HOME_SECONDS,
         exit_grace: float = 5.0,
         max_ahead: int = MAX_AHEAD,
     ) -> None:
@@ -244,6 +274,7 @@ class Machine(Generic[J]):
         self.max_tasks = max_tasks
         self.idle_timeout = idle_timeout
         self.grace = grace
+        self.home_grace = home_grace
         self.exit_grace = exit_grace
         self.max_ahead = max_ahead
         self.waiting: Waiting[J] = Waiting()
@@ -306,6 +337,11 @@ class Machine(Generic[J]):
     def n_running(self) -> int:
         """Count the workers that have a call to run; for any thread."""
         return sum(1 for w in list(self.workers.values()) if w.flight)
+
+    def is_going_home(self, worker: int) -> bool:
+        """Tell whether a worker is ending by itself, as it was told: it runs its exit functions."""
+        w = self.workers.get(worker)
+        return w is not None and w.state is State.RETIRING
 
     def wants_submits(self) -> bool:
         """Tell whether a new job would lead to a command at once."""
@@ -494,8 +530,7 @@ class Machine(Generic[J]):
         if w.state is not State.BUSY:
             return
         if flight:
-            if not w.blocked:
-                self._start_clock(w, event.now)
+            self._start_clock(w, event.now)
             if self.n_waiting and not w.worn and len(flight) <= w.window // 2:
                 self._feed(w, event.now)
         else:
@@ -715,11 +750,12 @@ class Machine(Generic[J]):
                 self._go_on(w, event.now)
 
     def _start_clock(self, w: _Worker[J], now: float) -> None:
-        """Count the limit of the call that runs from now on."""
+        """Count the limit of the call that runs from now on, unless the worker is still being sent it."""
         limit = None
-        for job in w.flight.values():
-            limit = job.limit
-            break
+        if not w.blocked:
+            for job in w.flight.values():
+                limit = job.limit
+                break
         if limit is not None or w.deadline is not None:
             self._set_deadline(w, None if limit is None else now + limit)
 
@@ -860,7 +896,7 @@ class Machine(Generic[J]):
     def _retire(self, w: _Worker[J], now: float) -> None:
         self._idle.pop(w.id, None)
         w.state = State.RETIRING
-        self._set_deadline(w, now + self.exit_grace)
+        self._set_deadline(w, now + self.home_grace)
         self._out.append(Retire(w.id))
 
     def _retire_all(self, now: float, extra: _Worker[J] | None = None) -> None:

@@ -13,9 +13,8 @@ from .descriptors import Descriptor
 IN: Final = select.POLLIN
 OUT: Final = select.POLLOUT
 
-
-MAX_WAIT: Final = 86_400.0
-"""Seconds of one wait at most: poll takes milliseconds as a C int, some 24 days; whoever waits longer asks again."""
+LONGEST: Final = 86_400.0
+"""Seconds of one wait: the system takes no more than 24 days, and a limit may be infinite. The loop waits again."""
 
 
 class Poller:
@@ -41,7 +40,7 @@ class Poller:
         """Give the descriptors that are ready, with what they are ready for."""
         if seconds is None:
             return self._poll.poll()
-        return self._poll.poll(min(max(0.0, seconds), MAX_WAIT) * self._scale)
+        return self._poll.poll(min(max(0.0, seconds), LONGEST) * self._scale)
 
     def close(self) -> None:
         """Give the descriptor back."""

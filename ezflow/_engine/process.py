@@ -77,9 +77,8 @@ class Process(_BaseProcess):  # type: ignore[misc]  # standard library, but with
 
     def __init__(self) -> None:
         super().__init__()
-        self._config["daemon"] = (
-            False  # a pool works in a daemonic process too: the lifeline ends its workers
-        )
+        # A pool works in a daemonic process too: the lifeline ends its workers.
+        self._config["daemon"] = False
 
     def start(self) -> None:
         """Start the process.

@@ -28,17 +28,24 @@ if TYPE_CHECKING:
 class Surroundings:
     """What is taken along from the parent to a worker; plain values only, never changed."""
 
-    __slots__ = ("environ", "filters", "umask")
+    __slots__ = ("environ", "filters", "main", "umask")
 
-    def __init__(self, environ: dict[str, str], filters: list[_Filter], umask: int | None) -> None:
+    def __init__(
+        self,
+        environ: dict[str, str],
+        filters: list[_Filter],
+        umask: int | None,
+        main: tuple[str | None, str | None],
+    ) -> None:
         self.environ = environ
         self.filters = filters
         self.umask = umask
+        self.main = main
 
     @classmethod
     def capture(cls, environ_defaults: Mapping[str, str]) -> Surroundings:
         """Describe this process; `environ_defaults` fills in variables that the user has not set."""
-        return cls({**environ_defaults, **_environ()}, _describe_filters(), _umask())
+        return cls({**environ_defaults, **_environ()}, _describe_filters(), _umask(), _main())
 
     def apply(self) -> None:
         """Make this process look like the described one."""
@@ -48,6 +55,7 @@ class Surroundings:
         if self.filters != _describe_filters():  # compiling patterns is dear, and most often they are equal
             warnings.filters[:] = [_rebuild_filter(f) for f in self.filters]  # type: ignore[index]
             warnings._filters_mutated()  # type: ignore[attr-defined]  # drops what has been decided before
+        self._apply_main()
         reseed()
 
     def _apply_environ(self) -> None:
@@ -61,6 +69,50 @@ class Surroundings:
                 os.environ[name] = value
         if here.get("TZ") != self.environ.get("TZ"):
             time.tzset()
+
+    def _apply_main(self) -> None:
+        """Say where the program is, for whoever starts processes from a call by the standard means.
+
+        Their functions come from ``__main__``, so `multiprocessing` runs the program's file in them, as in any child
+        that is spawned. The workspace's ``__main__`` takes over what is put here. A forked worker has it.
+        """
+        file, name = self.main
+        main: Any = sys.modules["__main__"]
+        if file is not None and getattr(main, "__file__", None) is None:
+            main.__file__ = file
+        if name is not None and getattr(main, "__spec__", None) is None:
+            from importlib.machinery import ModuleSpec
+
+            main.__spec__ = ModuleSpec(name, None, origin=file)
+
+
+def _main() -> tuple[str | None, str | None]:
+    """Return file and module name of the program; neither, if it has no guard.
+
+    Without ``if __name__ == "__main__"`` a process that ran the file would do its work once more. With ezflow a
+    program needs no guard, so such processes are left without the functions of ``__main__`` instead.
+    """
+    main = sys.modules.get("__main__")
+    file = getattr(main, "__file__", None)
+    name = getattr(getattr(main, "__spec__", None), "name", None)
+    return (file, name) if isinstance(file, str) and _has_guard(file) else (None, None)
+
+
+_guards: dict[str, bool] = {}
+
+
+def _has_guard(file: str) -> bool:
+    """Say whether a file compares its name with that of a main program: roughly, and once."""
+    found = _guards.get(file)
+    if found is None:
+        try:
+            with open(file, "rb") as source:
+                text = source.read()
+            found = file.endswith(".pyc") or (b"__name__" in text and b"__main__" in text)
+        except OSError:
+            found = False
+        _guards[file] = found
+    return found
 
 
 def preparation_data(name: str) -> dict[str, Any]:
@@ -181,13 +233,6 @@ def reseed() -> None:
 
 # --- being a worker ----------------------------------------------------------------------------------------------
 
-_is_worker = False
-
-
-def is_worker_process() -> bool:
-    """Tell whether this very process was started as a worker; False in anything forked from one."""
-    return _is_worker
-
 
 def isolate() -> None:
     """Cut this process off from its parent's terminal, session, signal mask and wake-up descriptor.
@@ -196,7 +241,6 @@ def isolate() -> None:
     that send it to themselves then behave as usual.  (Ignoring it would be inherited by every program a call
     starts.)  Terminal Ctrl-C does not arrive, because the session has no terminal.  SIGTERM kills.
     """
-    global _is_worker
     try:
         os.setsid()
     except PermissionError:
@@ -209,14 +253,11 @@ def isolate() -> None:
         os.set_inheritable(0, True)
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(
-        signal.SIGCHLD, signal.SIG_DFL
-    )  # ignored, as some programs do, it hides exit codes from subprocess
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would hide exit codes from subprocess
     # A Ctrl-C that came while SIGINT was blocked is pending: ignoring it drops it, then the mask may go.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    _is_worker = True
 
 
 def drop_handlers() -> None:
@@ -227,12 +268,3 @@ def drop_handlers() -> None:
                 _signal.signal(number, _signal.SIG_DFL)
         except (OSError, ValueError):  # numbers the C library keeps for itself
             pass
-
-
-def _after_fork_in_child() -> None:
-    global _is_worker
-    _is_worker = False
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

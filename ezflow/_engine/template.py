@@ -26,6 +26,7 @@ import array
 import atexit
 import errno
 import gc
+import itertools
 import os
 import pickle
 import select
@@ -212,7 +213,13 @@ class _TemplateProcess(Process):
     shares_tracker = False  # each worker gets it with its start
 
     def __init__(self, requests: int, preload: Sequence[str]) -> None:
-        super().__init__()
+        # Workers are numbered from 1, as in the standard pool: programs choose a GPU or a line on the screen by that.
+        # (A process that another thread makes in this moment may get a number twice, which does no harm.)
+        numbers, _process._process_counter = _process._process_counter, itertools.count(0)
+        try:
+            super().__init__()
+        finally:
+            _process._process_counter = numbers
         self._name = "ezflow-forkserver"
         self._requests: Any = requests  # a number here, something to be detached in the child
         self._preload = tuple(preload)

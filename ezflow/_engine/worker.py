@@ -24,6 +24,7 @@ import os
 import pickle
 import signal
 import socket
+import sys
 from _thread import allocate_lock, get_ident
 from collections import deque
 from contextvars import Context
@@ -466,7 +467,9 @@ class _Loop:
     def _send_aside(self, call: int, kind: int, value: object) -> None:
         """Send something of a call while it runs; an interrupt must not tear it."""
         if os.getpid() != self._pid:
-            raise RuntimeError("this is a process that the call has forked; only the call itself can send word")
+            raise RuntimeError(
+                "this is a process that the call has forked; only the call itself can send word"
+            )
         answer = self._space.pack_value(value)
         window = self._window
         if get_ident() != self._thread:
@@ -531,14 +534,15 @@ def _cut_own_frames(error: BaseException) -> None:
 
 
 def _resident_bytes() -> int:
-    """Give the resident memory of this process in bytes, 0 where it cannot be had."""
+    """Give the resident memory of this process in bytes; without ``/proc``, the most it ever was."""
     try:
         with open("/proc/self/statm", "rb") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError, ValueError):
         import resource
 
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024  # KiB elsewhere
 
 
 _STRIKING: Final = frozenset({Window.on_signal.__code__, Window.strike.__code__})

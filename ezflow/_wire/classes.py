@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
 
-from . import rebuild
+from . import foreign, rebuild
 from .functions import plain_annotations
 from .where import is_importable, named
 
@@ -81,6 +81,13 @@ def take_apart(cls: type) -> ClassParts:
     if isinstance(own.get("__dict__"), property):
         namespace["__dict__"] = own["__dict__"]
     attributes = _attributes(cls, NOT_STATE)
+    if "_ctypes" in sys.modules and foreign.is_foreign(cls):
+        namespace |= foreign.namespace(cls)
+        attributes = {
+            name: value
+            for name, value in attributes.items()
+            if name not in namespace and not foreign.is_field(value)
+        }
     bases = own.get("__orig_bases__", cls.__bases__)
     return ClassParts(
         rebuild.make_class,
@@ -110,7 +117,7 @@ def _is_importable(cls: type) -> bool:
 
 def _creator(meta: type) -> type:
     """Return the first importable class among a metaclass and its bases."""
-    return next(each for each in meta.__mro__ if _is_importable(each))
+    return next(each for each in meta.__mro__ if _is_importable(each) or each.__module__ == "_ctypes")
 
 
 def _attributes(cls: type, without: frozenset[str]) -> dict[str, Any]:

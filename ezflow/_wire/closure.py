@@ -56,7 +56,7 @@ class Closure:
         # Code first, then what is needed before what needs it.
         self.definitions = (
             *[slot.definition for slot in slots],
-            *[entry.definition for entry in reversed(entries)],
+            *[entry.definition for entry in _bases_first(entries)],
         )
         keys = array("Q", [definition.key for definition in self.definitions])
         self.head = workspace.WITH_KEYS + workspace.COUNT.pack(len(keys)) + keys.tobytes()
@@ -78,3 +78,28 @@ class Closure:
         if self._watch is not None and not self._watch.same():
             return False
         return all(entry.mirror.entry(entry.name) is entry for entry in self._uncertain)
+
+
+def _bases_first(entries: tuple[Entry, ...]) -> list[Entry]:
+    """Put what was found first last, but bases and metaclasses before the classes that are made of them.
+
+    Needs may go in circles, as with a base class that keeps a list of its subclasses. Then a worker would take
+    for a base what stands under its name: one that it inherited, or one from before it was defined anew.
+    """
+    if not any(entry.first for entry in entries):
+        return list(reversed(entries))
+    by_root: dict[object, Entry] = {(entry.mirror, entry.name): entry for entry in entries}
+    ordered: dict[Entry, None] = {}
+    todo = list(entries)
+    opened: set[Entry] = set()
+    while todo:
+        entry = todo[-1]
+        before = [by_root[root] for root in entry.first if root in by_root] if entry not in opened else []
+        opened.add(entry)
+        before = [each for each in before if each not in opened]
+        if before:
+            todo += before
+            continue
+        todo.pop()
+        ordered[entry] = None
+    return list(ordered)

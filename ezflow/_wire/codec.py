@@ -23,6 +23,7 @@ exception at any point, Ctrl-C included, leaves at worst a record unmade.
 
 from __future__ import annotations
 
+import os
 import pickle
 import sys
 from itertools import count
@@ -59,6 +60,8 @@ _N_PLANS: Final = 1024  # call sites and sets of needs that are remembered (chos
 
 _modules = sys.modules
 
+_n_forks = 0  # how often this process has begun to fork
+
 
 class Codec(Builder):
     """Packs the calls of one pool.
@@ -76,6 +79,7 @@ class Codec(Builder):
 
     def __init__(self, *, inherits: bool = False) -> None:
         self.inherits = inherits
+        self._n_forks = _n_forks
         self._idle: list[CallPickler] = []
         self._keys = count(1)
         self._main: Mirror | None = None
@@ -321,18 +325,41 @@ class Codec(Builder):
         found = self._name_keys.get(place)
         return found if found is not None else self._name_keys.setdefault(place, next(self._keys))
 
+    def has_forked(self) -> bool:
+        """Say whether this process has forked since the codec was made; whom, is not known."""
+        return self._n_forks != _n_forks
+
     def build(self, obj: object, owner: tuple[Mirror, str], *, root: object = ABSENT) -> Built:
         """Pickle a part of the definition of `owner`."""
         pickler = DefinitionPickler(self, owner, root)
         data = pickler.dumps(obj)
         return Built(
-            data, tuple(pickler.needs), tuple(pickler.identities), tuple(pickler.absent), pickler.n_modules
+            data,
+            tuple(pickler.needs),
+            tuple(pickler.identities),
+            tuple(pickler.absent),
+            pickler.n_modules,
+            pickler.is_own,
         )
 
     def forget(self, entry: Entry) -> None:
         """Drop the closures that hold an entry that has been replaced."""
         for roots in entry.users:
             self._closures.pop(roots, None)
+
+    def reason(self, name: str, value: object, error: Exception) -> tuple[str, str, bool] | None:
+        """Say why a global cannot be sent: text, path, whether it is a TypeError; None: that is the user's own error."""
+        from .diagnose import find_path, is_pickling_trouble, kept
+
+        if not is_pickling_trouble(error):
+            return None
+        with kept(error):
+            path = find_path({f"fn.__globals__[{name!r}]": value}, self._try_global)
+        text = (
+            f"The global {name!r} is not there in a worker: {path} cannot be pickled"
+            f" ({type(error).__name__}: {error}). Make it inside the function, or in the pool's initializer."
+        )
+        return text, path, isinstance(error, TypeError)
 
     def home_of(self, obj: object) -> tuple[str, str] | None:
         """Find an importable module that holds this very object."""
@@ -425,7 +452,7 @@ class Codec(Builder):
         self, error: Exception, fn: Callable[..., object], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Exception:
         """Turn an error of packing into what the caller shall see."""
-        from .diagnose import find_path, is_pickling_trouble, kept, note_path
+        from .diagnose import advise, find_path, is_pickling_trouble, kept, like_cause, note_path
 
         roots: dict[str, object] = {"args": args, "kwargs": kwargs, "fn": fn}
         attempt = self._try
@@ -442,7 +469,8 @@ class Codec(Builder):
         from .._call import label_of
 
         direction: Any = "function" if path.startswith("fn") else "argument"
-        return errors.unpicklable(direction, label_of(fn), error, path)
+        advise(error)
+        return like_cause(errors.unpicklable(direction, label_of(fn), error, path))
 
     def can_pack(self, obj: object) -> bool:
         """Tell whether an object can be pickled."""
@@ -464,6 +492,15 @@ class Codec(Builder):
         if isinstance(obj, FunctionType | type):  # look into it, although it has a name
             owner = Mirror(self, None, obj.__module__, {}), obj.__qualname__.partition(".")[0]
         self.build(obj, owner, root=obj)
+
+
+def _before_fork() -> None:
+    global _n_forks
+    _n_forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork)
 
 
 def loads(data: bytes | bytearray | memoryview) -> Any:

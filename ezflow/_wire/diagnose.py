@@ -14,7 +14,9 @@ from contextlib import contextmanager
 from time import monotonic
 from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
 
-from .where import is_default, is_executor
+from ..errors import _ADVICE as ADVICE  # read by `unpicklable`
+from ..errors import PicklingError
+from .where import is_default, is_executor, is_future
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
@@ -84,8 +86,8 @@ def _fails(obj: object, attempt: Callable[[object], object]) -> bool:
 
 
 def _refuses(obj: Any) -> bool:
-    """Say whether the object itself says no, as a pool does: then no part of it is to blame."""
-    if is_executor(obj):
+    """Say whether the object itself says no, as a pool or a future does: then no part of it is to blame."""
+    if is_executor(obj) or is_future(obj):
         return True
     kind = type(obj)
     if is_default(kind, "__reduce__") and is_default(kind, "__reduce_ex__"):
@@ -201,6 +203,38 @@ def note_path(error: Exception, path: str) -> Exception:
     return error
 
 
+_REFUSALS: Final = ("between processes through inheritance", "containing pointers cannot be pickled")
+"""What multiprocessing says of its locks and queues in a RuntimeError, and ctypes in a ValueError."""
+
+
 def is_pickling_trouble(error: Exception) -> bool:
-    """Say whether it is of the kinds that pickle itself raises."""
+    """Say whether it is of the kinds that pickle itself raises, or the standard library's own objects do."""
+    if type(error) in (RuntimeError, ValueError):
+        return any(text in str(error) for text in _REFUSALS)
     return isinstance(error, TypeError | AttributeError | pickle.PicklingError)
+
+
+def advise(error: Exception) -> None:
+    """Say on an error of multiprocessing's what to do about it."""
+    if _REFUSALS[0] in str(error):
+        setattr(error, ADVICE, "Pass it in initargs, to an initializer that binds a global to it.")
+
+
+class _PicklingRuntimeError(PicklingError, RuntimeError):
+    pass
+
+
+class _PicklingValueError(PicklingError, ValueError):
+    pass
+
+
+def like_cause(error: PicklingError) -> PicklingError:
+    """Return an error that is also a RuntimeError or a ValueError, if its cause is one."""
+    cause = error.__cause__
+    if isinstance(error, TypeError | AttributeError) or not isinstance(cause, RuntimeError | ValueError):
+        return error
+    cls = _PicklingRuntimeError if isinstance(cause, RuntimeError) else _PicklingValueError
+    made = cls(str(error), path=error.path, call=error.call)
+    made.direction = error.direction
+    made.__cause__ = cause
+    return made

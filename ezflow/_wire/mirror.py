@@ -7,7 +7,7 @@ has needed, hold the name's latest definition and what it needs in turn::
     entry(name)   the entry as of now: unchanged ones are recognised by a watch,
                   or by bytes equal to the last ones; changed ones are built anew
 
-An entry is never changed, only replaced, in one dict assignment. A definition's
+An entry is never changed, only replaced, in one dict assignment (save for its glance: see there). A definition's
 version is the hash of its bytes, and of the identities of the classes it names: a
 list that holds a class must be sent again when the class was defined anew, though
 its bytes are the same. So threads that build the same entry at once
@@ -27,9 +27,11 @@ from types import (
     WrapperDescriptorType,
 )
 
+from . import glance as glances
 from . import rebuild, workspace
 from .classes import take_apart
 from .functions import facts_of, is_package, plain_annotations, submodules, unusual_names
+from .glance import BIG, Glance, seems_big
 from .watch import Watch, can_be_shared
 from .where import is_importable, named
 
@@ -71,7 +73,7 @@ class Definition:
 class Built:
     """Bytes, and what must be defined before they can be used."""
 
-    __slots__ = ("absent", "data", "identities", "n_modules", "needs")
+    __slots__ = ("absent", "data", "identities", "is_own", "n_modules", "needs")
 
     def __init__(
         self,
@@ -80,7 +82,9 @@ class Built:
         identities: tuple[str, ...],  # of the classes and the like that it refers to by name
         absent: tuple[str, ...],  # names its code refers to that stand for nothing in its mirror
         n_modules: int,  # as in `Slot`
+        is_own: bool = False,  # a worker gets something of its own, such as a new lock, where the parent has another
     ) -> None:
+        self.is_own = is_own
         self.data = data
         self.needs = needs
         self.identities = identities
@@ -92,7 +96,8 @@ class Entry:
     """What was last sent under one name."""
 
     __slots__ = (
-        "absent", "definition", "fixed", "loose", "mirror", "n_modules", "name", "needs", "users", "value", "watch",
+        "absent", "definition", "first", "fixed", "glance", "is_big", "loose", "mirror", "n_modules", "name", "needs",
+        "users", "value", "watch",
     )  # fmt: skip
 
     def __init__(
@@ -105,8 +110,11 @@ class Entry:
         absent: tuple[str, ...] = (),  # names that its code refers to and that stand for nothing yet
         n_modules: int = 0,  # as in `Slot`
         watch: Watch | None = None,
-        loose: bool = False,  # it can change unseen: build it again at each call
+        loose: bool = False,  # it can change unseen: build it again at each call, save for a glance
         fixed: tuple[Any, ...] = (),  # parts that the watch guards, for the next build
+        glance: Glance | None = None,  # if loose and big; the only part that is ever replaced
+        size: int = 0,  # bytes that were looked at, if they are not in the definition
+        first: tuple[Root, ...] = (),  # needs without which not even an empty class can be made
     ) -> None:
         self.mirror = mirror
         self.name = name
@@ -118,14 +126,23 @@ class Entry:
         self.watch = watch
         self.loose = loose
         self.fixed = fixed
+        self.first = first
+        self.is_big = max(size, len(definition.data)) >= BIG
+        self.glance = glance if self.is_big else None
         self.users: list[tuple[Root, ...]] = []  # needs that led here; see Builder.forget
 
     def is_current(self) -> bool:
         """Say, without pickling, that nothing has changed; False may also mean: not known."""
+        value, glance = self.value, self.glance
+        if self.loose:
+            if glance is None:
+                return False
+            if value is LOOSE:
+                value = glance.values[0]
         return (
-            not self.loose
-            and self.mirror.globals.get(self.name, ABSENT) is self.value
+            self.mirror.globals.get(self.name, ABSENT) is value
             and self.is_watched_part_current()
+            and (glance is None or glance.holds())
         )
 
     def is_watched_part_current(self) -> bool:
@@ -189,12 +206,20 @@ class Builder:
         """Pickle a part of a definition."""
         raise NotImplementedError
 
+    def has_forked(self) -> bool:
+        """Say whether workers may have been forked already; False: what is seen now they will inherit."""
+        raise NotImplementedError
+
     def key_of(self, mirror: Mirror, name: str) -> int:
         """Number a name."""
         raise NotImplementedError
 
     def is_by_identity(self, value: object) -> bool:
         """Say whether a value is a thing without content, such as a lock."""
+        raise NotImplementedError
+
+    def reason(self, name: str, value: object, error: Exception) -> tuple[str, str, bool] | None:
+        """Say why a global cannot be sent: text, path, whether it is a TypeError; None: that is the user's own error."""
         raise NotImplementedError
 
     def forget(self, entry: Entry) -> None:
@@ -223,6 +248,8 @@ class Mirror:
         self.module = module
         self.globals = globals
         self._entries: dict[str, Entry] = {}
+        self._at_fork: dict[str, int | None] = {}
+        """Hashes of big contents that forked workers have inherited, None where they have been sent another one."""
         self._once_absent: set[str] = set()
         """Names that calls have needed when they stood for nothing: what they stand for later is a change,
         and so comes before what a worker's own code has put there."""
@@ -236,14 +263,18 @@ class Mirror:
         reusable = old
         if old is not None and (old.value is not value or not old.is_watched_part_current()):
             reusable = None
+        began = glances.clock()
         try:
             new = self._build(name, value, reusable)
         except GlobalFailure:
             raise
         except Exception as error:
             new = self._fallback(name, value, error)
+        if new.glance is not None:
+            new.glance.looked(glances.clock() - began)
         if old is not None:
             if old.value is new.value and _equal(old, new) and (reusable is not None or new.value is LOOSE):
+                old.glance = new.glance
                 return old
             self._builder.forget(old)
         self._entries[name] = new
@@ -274,6 +305,11 @@ class Mirror:
     def _lives_here(self, value: Any, name: str) -> bool:
         return bool(value.__module__ == self.module and value.__qualname__ == name)
 
+    def _glance(self, name: str, values: tuple[object, ...]) -> Glance | None:
+        """Look at what can change unseen, before it is pickled, if it is big or was so the last time."""
+        last = self._entries.get(name)
+        return Glance(values) if (last is not None and last.is_big) or any(map(seems_big, values)) else None
+
     def _entry(self, name: str, value: object, parts: tuple[Any, ...], *made: Built, **more: Any) -> Entry:
         """Put an entry together from what is sent and from what went into it."""
         kind, *rest = parts
@@ -296,15 +332,38 @@ class Mirror:
     def _variable(self, name: str, value: object) -> Entry:
         watch = Watch()
         steady = self._builder.is_by_identity(value) or watch.add(value)
-        built = self._builder.build(value, (self, name), root=value)
+        glance = None if steady else self._glance(name, (value,))
+        what = value if value is not sys.modules else Call(rebuild.attribute, ("sys", "modules"))
+        built = self._builder.build(what, (self, name), root=value)
+        if self._is_inherited(name, built):
+            parts: tuple[Any, ...] = (workspace.INHERITED, f"{name!r} of the main program is gone")
+        else:
+            parts = workspace.VARIABLE, built.data, name in self._once_absent
         return self._entry(
             name,
             value if steady else LOOSE,
-            (workspace.VARIABLE, built.data, name in self._once_absent),
+            parts,
             built,
             watch=watch.freeze() if steady else None,
             loose=not steady,
+            glance=glance,
+            size=len(built.data),
         )
+
+    def _is_inherited(self, name: str, built: Built) -> bool:
+        """Say whether forked workers have this content already: big data, as it was when they were forked.
+
+        Data only: what names classes of the main program must hold those that the worker was sent, and a lock must
+        be a new one.
+        """
+        if self.space is not None or not self._builder.inherits or len(built.data) < BIG:
+            return False
+        content = None if built.needs or built.identities or built.is_own else hash(built.data)
+        if not self._builder.has_forked():  # asked after the look, so what was seen is what will be inherited
+            self._at_fork[name] = content
+        elif self._at_fork.get(name) != content:
+            self._at_fork[name] = None  # it was sent, so that they have another one
+        return content is not None and self._at_fork.get(name) == content
 
     def _fallback(self, name: str, value: object, error: Exception) -> Entry:
         """Define a name whose value cannot be pickled: by where else it is to be found."""
@@ -314,7 +373,28 @@ class Mirror:
             return self._entry(name, value, (workspace.VARIABLE, built.data, False), built)
         if self._builder.inherits:
             return self._entry(name, value, (workspace.INHERITED, f"{name!r} of the main program: {error}"))
-        raise GlobalFailure(name, value, error) from error
+        reason = self._reason(name, value, error)
+        if reason is None:
+            raise GlobalFailure(name, value, error) from error
+        # It may be mended in place, so it is looked at again from time to time.
+        return self._entry(
+            name,
+            value,
+            (workspace.MISSING, *reason),
+            loose=True,
+            glance=Glance((value,)),
+            size=BIG,
+            fixed=reason,
+        )
+
+    def _reason(self, name: str, value: object, error: Exception) -> tuple[str, str, bool] | None:
+        """Say why a worker gets a stand-in for a global; None: the call is not to be sent."""
+        if isinstance(value, FunctionType | type):
+            return None
+        last = self._entries.get(name)
+        if last is not None and last.value is value and last.fixed and last.glance is not None:
+            return last.fixed  # of a variable that could not be sent it is this
+        return self._builder.reason(name, value, error)
 
     def _function(self, name: str, function: FunctionType, old: Entry | None) -> Entry:
         reused = old.watch if old is not None else None
@@ -332,6 +412,7 @@ class Mirror:
             values = [self.globals[each] for each in facts.names if each in self.globals]
             parts = (workspace.FUNCTION, facts.data, plain_annotations(function), submodules(facts, values))
             code = Built(b"", needs, (), absent, n_modules if any(map(is_package, values)) else 0)
+        glance = None if steady else self._glance(name, _state_of(function))
         shared = _Shared(self)
         contents = [shared.items(_content(cell)) for cell in function.__closure__ or ()]
         defaults = shared.items(function.__defaults__) if function.__defaults__ else None
@@ -354,6 +435,7 @@ class Mirror:
             watch=watch,
             loose=not steady,
             fixed=(parts, code),
+            glance=glance,
         )
 
     def _class(self, name: str, cls: type, old: Entry | None) -> Entry:
@@ -370,8 +452,11 @@ class Mirror:
             parts += shared.made
             shared = _Shared(self)
         built = list(parts)
-        loose = None
+        loose = glance = None
         if any(loose_names.values()):
+            glance = self._glance(
+                name, tuple([each.__dict__[key] for each, keys in loose_names.items() for key in keys])
+            )
             loose = self._builder.build(
                 [
                     (each, (shared.values({key: each.__dict__[key] for key in sorted(keys)}), (), {}, None))
@@ -398,6 +483,8 @@ class Mirror:
             watch=watch,
             loose=loose is not None,
             fixed=(parts, loose_names),
+            glance=glance,
+            first=tuple(dict.fromkeys(need for each in skeletons for need in each.needs)),
         )
 
     def _parts_of_class(
@@ -487,6 +574,12 @@ def _equal(old: Entry, new: Entry) -> bool:
         and old.absent == new.absent
         and old.n_modules == new.n_modules
     )
+
+
+def _state_of(function: FunctionType) -> tuple[object, ...]:
+    """Return the parts of a function that may hold something big."""
+    contents = [each for cell in function.__closure__ or () for each in _content(cell)]
+    return (*contents, function.__defaults__, function.__kwdefaults__, function.__dict__)
 
 
 def _content(cell: Any) -> tuple[object, ...]:

@@ -8,6 +8,7 @@ the worker's, as if the worker had run the program itself.
 
 from __future__ import annotations
 
+import copyreg
 import sys
 from types import CellType, FunctionType, ModuleType
 
@@ -15,7 +16,7 @@ from . import rebuild
 from .functions import is_package, plain_annotations, submodules
 from .mirror import Mirror
 from .pickling import WirePickler, typing_reduce
-from .where import is_executor, is_importable, is_sent_by_value, named
+from .where import is_default, is_executor, is_future, is_importable, is_sent_by_value, named
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
@@ -67,11 +68,17 @@ class CallPickler(WirePickler):
         return rebuild.slot_function, (slot.definition.key,)
 
     def special(self, obj: Any, kind: type) -> Any:
-        """Refuse a pool; give a context variable its twin."""
+        """Refuse a pool or a future; give a context variable its twin."""
         if kind_name(kind) == ("_contextvars", "ContextVar"):
             return self.codec.context_variable(obj)
-        if is_executor(obj):
-            raise TypeError(_pool_as_argument(kind))
+        if kind.__module__ == "ctypes":
+            from .foreign import reduce
+
+            return reduce(obj)
+        if is_executor(obj) or is_future(obj):
+            from .. import errors
+
+            raise errors.stays_here(obj, kind)
         return None
 
     def text_global(self, obj: Any, name: str) -> Any:
@@ -120,6 +127,18 @@ class DefinitionPickler(CallPickler):
         self.identities: dict[str, None] = {}
         self.absent: dict[str, None] = {}
         self.n_modules = 0
+        self.is_own = False
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Let instances of the main program's classes be made before these are complete."""
+        reduced = super().reducer_override(obj)
+        kind = type(obj)
+        has_new = type(getattr(kind, "__new__", None)) is FunctionType
+        if reduced is NotImplemented and has_new and _is_made_by_default(kind):
+            make, arguments, *state = obj.__reduce_ex__(5)
+            if make is copyreg.__newobj__:  # type: ignore[attr-defined]  # not in typeshed
+                return rebuild.made, arguments, *state
+        return reduced
 
     def named_here(self, obj: Any, module: str, qualname: str) -> Any:
         """By name, except what this definition is there to make."""
@@ -163,15 +182,19 @@ class DefinitionPickler(CallPickler):
     def special(self, obj: Any, kind: type) -> Any:
         """Replace what belongs to a process: fresh locks, a stand-in for the pool."""
         if is_parents_own(obj):
+            self.is_own = True
             return rebuild.StandIn, (f"the {kind.__name__} of the main program",)
         name = kind_name(kind)
         make = FRESH_KINDS.get(name)
         if make is not None:
+            self.is_own = True
             home = self.codec.home_of(obj)
             return (rebuild.attribute, home) if home is not None else make(obj)
         if name in _NEVER_COPIED:
             raise TypeError(f"cannot pickle {kind.__name__!r} object")
-        return super().special(obj, kind)
+        reduced = super().special(obj, kind)
+        self.is_own |= reduced is not None
+        return reduced
 
     def sentinel(self, obj: object) -> Any:
         """By name, save for the one that is being defined."""
@@ -183,10 +206,21 @@ class DefinitionPickler(CallPickler):
             kind = type(obj)
             if kind.__module__ == "typing":
                 return typing_reduce(obj, kind)
-            import copyreg
-
             return copyreg.__newobj__, (kind,), obj.__getstate__()  # type: ignore[attr-defined]  # what __reduce_ex__ does
         return super().text_global(obj, name)
+
+
+def _is_made_by_default(kind: type) -> bool:
+    """Say whether pickle makes instances by `__new__`, and this is a class that a worker is sent."""
+    home = _modules.get(kind.__module__)
+    return (
+        is_default(kind, "__reduce_ex__")
+        and is_default(kind, "__reduce__")
+        and kind not in copyreg.dispatch_table
+        and not issubclass(kind, type)
+        and home is not None
+        and not is_importable(kind.__module__, home)
+    )
 
 
 def kind_name(kind: type) -> tuple[str, str]:
@@ -199,13 +233,6 @@ def is_parents_own(obj: object) -> bool:
         return True
     events = _modules.get("asyncio.events")
     return events is not None and issubclass(type(obj), events.AbstractEventLoop)
-
-
-def _pool_as_argument(kind: type) -> str:
-    return (
-        f"a task cannot use the pool it runs in: a {kind.__name__} cannot be sent to a worker. "
-        "Make a pool inside the task, or return what is to be done next"
-    )
 
 
 def _reduce_lock(obj: object) -> tuple[object, ...]:

@@ -188,6 +188,12 @@ class WirePickler(pickle.Pickler):
             reduced = self.named_here(cls, module, cls.__qualname__)
             if reduced is not None:
                 return reduced
+        elif type(cls).__module__ == "_ctypes" or module == "_ctypes":
+            from .foreign import reduce_type
+
+            reduced = reduce_type(cls)
+            if reduced is not None:
+                return reduced
         elif module == "builtins":
             for name, value in vars(types).items():
                 if value is cls:

@@ -16,7 +16,7 @@ import marshal
 import os
 import sys
 import weakref
-from types import CellType, CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
@@ -298,6 +298,28 @@ def make_enum(
     return _known(token, make)
 
 
+is_last_resort = False
+"""Whether what is left to be rebuilt has failed, and nothing else is there that could help. Set by the workspace."""
+
+
+def made(cls: type, *arguments: object) -> object:
+    """Make an instance with the class's own ``__new__``; as a last resort without it.
+
+    A class that keeps an instance of itself reads the attribute where it does so in its ``__new__``, before the worker
+    has made that very instance.
+    """
+    try:
+        return cls.__new__(cls, *arguments)
+    except Exception:
+        if not is_last_resort:
+            raise
+        for each in cls.__mro__:
+            new = each.__dict__.get("__new__")
+            if type(new) is BuiltinFunctionType:
+                return new(cls) if each is object else new(cls, *arguments)
+        raise
+
+
 ClassState: TypeAlias = (
     "tuple[dict[str, Any], tuple[type, ...], dict[str, dict[str, Any]], tuple[str, ...] | None]"
 )
@@ -321,7 +343,8 @@ def set_class_state(cls: type, state: ClassState) -> None:
                 delattr(cls, name)
         _given[cls] = names
     for name, value in attributes.items():
-        setattr(cls, name, value)
+        if name != "_fields_" or name not in cls.__dict__:  # ctypes lays them out once
+            setattr(cls, name, value)
     if "__firstlineno__" in attributes:  # setattr of anything may drop it (3.13)
         cls.__firstlineno__ = attributes["__firstlineno__"]  # type: ignore[attr-defined]  # since 3.13
     for subclass in registered:
@@ -437,6 +460,25 @@ def imported(name: str) -> ModuleType:
     return sys.modules[name]
 
 
+def library(
+    kind: Callable[..., Any], name: str | None, use_errno: bool, functions: dict[str, tuple[Any, Any, Any]]
+) -> Any:
+    """Load a C library as ctypes does, and tell its functions what they take and return."""
+    made = kind(name, use_errno=use_errno)
+    for each, signature in functions.items():
+        library_function(made, each, signature)
+    return made
+
+
+def library_function(owner: Any, name: str, signature: tuple[Any, Any, Any]) -> Any:
+    """Return a function of a C library."""
+    found = getattr(owner, name)
+    found.argtypes, found.restype, errcheck = signature
+    if errcheck is not None:
+        found.errcheck = errcheck
+    return found
+
+
 def standard_stream(name: str) -> object:
     """Return this process's own sys.stdin, sys.stdout or sys.stderr."""
     return getattr(sys, name)
@@ -471,11 +513,50 @@ class StandIn:
         return StandIn, (self._ezflow_what,)
 
 
-def _wrong_process(what: object) -> Exception:
-    """Return the error of a task that uses the pool it runs in."""
-    from ..errors import WrongProcess
+class Missing:
+    """Stands in a worker for a global of the main program that cannot be sent; says so on any use."""
 
-    return WrongProcess(
-        f"a task cannot use {what}: it lives in the parent process. "
-        "Make a pool of its own inside the task, or return what is to be done next."
-    )
+    __slots__ = ("_ezflow_why",)
+
+    def __init__(self, text: str, path: str, is_type_error: bool) -> None:
+        object.__setattr__(self, "_ezflow_why", (text, path, is_type_error))
+
+    def __repr__(self) -> str:
+        return f"<not there: {object.__getattribute__(self, '_ezflow_why')[0]}>"
+
+    def __getattribute__(self, name: str) -> object:
+        if name in ("__class__", "__doc__"):
+            return object.__getattribute__(self, name)
+        raise _not_sent(self)
+
+
+def _refuse(self: Missing, *_: object) -> object:
+    raise _not_sent(self)
+
+
+_USES = (
+    "bool", "len", "iter", "next", "call", "contains", "getitem", "setitem", "delitem", "setattr",
+    "delattr", "enter", "exit", "aenter", "aexit", "await", "aiter", "anext", "reduce_ex", "int", "float",
+    "index", "complex", "bytes", "str", "format", "fspath", "buffer", "lt", "le", "gt", "ge", "add", "radd",
+    "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "floordiv", "rfloordiv", "mod", "rmod", "pow",
+    "rpow", "matmul", "rmatmul", "and", "rand", "or", "ror", "xor", "rxor", "lshift", "rlshift", "rshift",
+    "rrshift", "neg", "pos", "invert", "abs", "iadd", "isub", "imul", "iand", "ior",
+)  # fmt: skip
+
+for _name in _USES:
+    setattr(Missing, f"__{_name}__", _refuse)
+
+
+def _not_sent(stand_in: Missing) -> Exception:
+    from .. import errors
+
+    text, path, is_type_error = object.__getattribute__(stand_in, "_ezflow_why")
+    cls = errors.PicklingTypeError if is_type_error else errors.PicklingError
+    return cls(text, direction="function", path=path)
+
+
+def _wrong_process(what: object) -> Exception:
+    """Return the error of a call that uses the pool it runs on."""
+    from .. import errors
+
+    return errors.parents_own(what)

@@ -44,7 +44,7 @@ _FIXED_NAMES: Final = frozenset(
         ("operator", "methodcaller"), ("typing", "TypeVar"), ("typing", "ParamSpec"), ("typing", "TypeVarTuple"),
         ("typing", "NewType"), ("typing", "TypeAliasType"), ("types", "GenericAlias"), ("types", "UnionType"),
         ("typing", "Union"), ("dataclasses", "Field"), ("collections", "_tuplegetter"),
-        ("_collections", "_tuplegetter"),
+        ("_collections", "_tuplegetter"), ("_ctypes", "CField"), ("ctypes", "CField"),
     }
 )  # fmt: skip
 """Types whose instances do not change in place, by name, so that their modules need not be imported.
@@ -76,7 +76,7 @@ _FIXED_ATTRIBUTES: Final = MADE_BY_ENUM | {
     "__dataclass_fields__", "__dataclass_params__", "__abstractmethods__", "_abc_impl", "__annotations__",
     "__annotate__", "__annotate_func__", "__annotations_cache__", "__dict__", "__weakref__", "__doc__",
     "__orig_bases__", "__parameters__", "__type_params__", "__attrs_attrs__", "__attrs_props__",
-    "_field_defaults", "_fields",
+    "_field_defaults", "_fields", "_fields_",
 }  # fmt: skip
 """Attributes of a class that nobody changes in place once it is made."""
 

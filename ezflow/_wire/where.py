@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import sys
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
@@ -101,3 +102,16 @@ def is_executor(obj: object) -> bool:
     futures = sys.modules.get("concurrent.futures._base")
     # The type, for `isinstance` would ask an object's own __class__, and proxies may raise there.
     return futures is not None and issubclass(type(obj), futures.Executor)
+
+
+def is_future(obj: object) -> bool:
+    """Say whether an object is a future that pickle has no way to send."""
+    futures = sys.modules.get("concurrent.futures._base")
+    kind = type(obj)
+    if futures is None or not issubclass(kind, futures.Future) or kind in copyreg.dispatch_table:
+        return False
+    return (
+        is_default(kind, "__reduce__")
+        and is_default(kind, "__reduce_ex__")
+        and is_default(kind, "__getstate__")
+    )

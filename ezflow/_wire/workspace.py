@@ -18,7 +18,8 @@ call each other, a class that holds an instance of its subclass), so each is
 applied in stages: first an empty function or class stands under its name, then
 its content is put in; then come variables, and last what holds the same objects
 as variables do. What fails because a name is not
-there yet is tried again as long as anything else succeeds.
+there yet is tried again as long as anything else succeeds, and once more without the
+``__new__`` of classes that are not complete.
 
 One workspace per process. Only the worker's main thread uses it.
 """
@@ -56,7 +57,10 @@ CLASS: Final = 2
 VARIABLE: Final = 3
 REMOVED: Final = 4
 INHERITED: Final = 5
-"""A variable that cannot be sent; a forked worker has its own."""
+"""A variable that cannot be sent, or need not be; a forked worker has its own."""
+
+MISSING: Final = 6
+"""A variable that cannot be sent; a worker gets a stand-in, unless its own code has made one."""
 
 _ABSENT: Final = object()
 
@@ -75,6 +79,7 @@ class Workspace:
         self._places: dict[int, tuple[dict[str, Any], str]] = {}
         self._replicated: dict[str, dict[str, object]] = {}
         """Module name -> what was put there under each name, or was inherited by the fork."""
+        self._forked = forked
         self._previous = prepare_main(forked)
         self._inherited = dict(sys.modules["__main__"].__dict__)
         """What was there before any of the user's code ran in this worker."""
@@ -102,7 +107,10 @@ class Workspace:
                 pending = self._pending
                 wanted = [key for key in keys if key in pending]
                 if wanted:
-                    self._apply(wanted)
+                    try:
+                        self._apply(wanted)
+                    finally:
+                        rebuild.is_last_resort = False
                 payload = view[start:]  # type: ignore[assignment]  # loads takes any buffer
             else:
                 payload = memoryview(payload)[start:]  # type: ignore[assignment]
@@ -174,9 +182,12 @@ class Workspace:
         todo: list[tuple[int, int, Part]] = []
         left: dict[int, int] = {}
         data: dict[int, bytes] = {}
+        names: dict[int, str | None] = {}
         for key in keys:
             data[key] = pending[key]
-            parts = self._parts(key, loads(data[key]))
+            definition = loads(data[key])
+            names[key] = definition[2]
+            parts = self._parts(key, definition)
             left[key] = len(parts)
             todo += ((stage, key, part) for stage, part in parts)
             if not parts:
@@ -185,19 +196,25 @@ class Workspace:
         while todo:
             failed: list[tuple[int, int, Part]] = []
             error: Exception | None = None
+            culprit: str | None = None
             for item in todo:
                 _, key, part = item
                 try:
                     part()
                 except Exception as exc:
                     failed.append(item)
-                    error = error or exc
+                    if error is None:
+                        error, culprit = exc, names[key]
                 else:
                     left[key] -= 1
                     if not left[key] and pending.get(key) is data[key]:
                         del pending[key]
             if error is not None and len(failed) == len(todo):
-                raise error
+                if rebuild.is_last_resort:
+                    if culprit is not None:
+                        error.add_note(f"while rebuilding the global {culprit!r}")
+                    raise error
+                rebuild.is_last_resort = True
             todo = failed
 
     def _parts(self, key: int, definition: tuple[Any, ...]) -> list[tuple[int, Part]]:
@@ -224,7 +241,9 @@ class Workspace:
             return [(2, lambda: self._place_variable(key, space, name, *rest))]
         if kind == REMOVED:
             return [(0, lambda: self._remove(key, space, name))]
-        return [(2, lambda: self._check_inherited(space, name, *rest))]
+        if kind == MISSING:
+            return [(0, lambda: self._place_missing(key, space, name, *rest))]
+        return [(2, lambda: self._check_inherited(key, space, name, *rest))]
 
     def _define_code(
         self,
@@ -328,7 +347,23 @@ class Workspace:
         ):
             self._places[key] = (target, name)
             return
-        self._put(key, space, name, loads(value))
+        try:
+            made = loads(value)
+        except Exception:
+            if not (rebuild.is_last_resort and self._forked and space is None and name in self._inherited):
+                raise
+            made = self._inherited[name]  # what a forked child of the standard pool would have
+        self._put(key, space, name, made)
+
+    def _place_missing(
+        self, key: int, space: rebuild.Space, name: str, text: str, path: str, is_type_error: bool
+    ) -> None:
+        target = rebuild.globals_of(space)
+        here = target.get(name, _ABSENT)
+        if here is _ABSENT or self._is_replicated(space, name, here):
+            self._put(key, space, name, rebuild.Missing(text, path, is_type_error))
+        else:
+            self._places[key] = (target, name)
 
     def _remove(self, key: int, space: rebuild.Space, name: str) -> None:
         target = rebuild.globals_of(space)
@@ -341,9 +376,11 @@ class Workspace:
         replicated.pop(name, None)
         self._places[key] = (target, name)
 
-    def _check_inherited(self, space: rebuild.Space, name: str, reason: str) -> None:
-        if name not in rebuild.globals_of(space):
+    def _check_inherited(self, key: int, space: rebuild.Space, name: str, reason: str) -> None:
+        target = rebuild.globals_of(space)
+        if name not in target:
             raise TypeError(reason)
+        self._places[key] = (target, name)  # a later value is a change
 
 
 def _empty(cell: Any) -> None:
@@ -380,12 +417,15 @@ def prepare_main(forked: bool) -> ModuleType | None:
     A forked worker keeps the parent's. The old module must be kept alive: the frames at the bottom of
     this process still run in it.
     """
-    previous = sys.modules.get("__main__")
+    previous = sys.modules["__main__"]
     if forked:
         rebuild.forget_identities()
         sys.modules["__mp_main__"] = sys.modules["__main__"]
         return None
     main = ModuleType("__main__")
     main.__dict__["__builtins__"] = __builtins__
+    for name in ("__file__", "__spec__"):  # where the program is; see `surroundings`
+        if name in previous.__dict__:
+            main.__dict__[name] = previous.__dict__[name]
     sys.modules["__main__"] = sys.modules["__mp_main__"] = main
     return previous

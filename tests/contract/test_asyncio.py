@@ -59,6 +59,24 @@ def test_awaited_error_is_the_call_s_own(pool: ProcessPoolExecutor) -> None:
     run(main())
 
 
+def test_awaited_stop_iteration_ends_the_wait(pool: ProcessPoolExecutor) -> None:
+    # asyncio refuses that error, and before 3.12.2 in a way that leaves the task waiting.
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        for wait in (
+            pool.submit(work.fail, StopIteration(3)),
+            loop.run_in_executor(pool, work.fail, StopIteration(3)),
+        ):
+            with pytest.raises(RuntimeError) as caught:
+                await wait
+            assert isinstance(caught.value.__cause__, StopIteration)
+            assert caught.value.__cause__.value == 3
+
+    run(main())
+    with pytest.raises(StopIteration):
+        pool.submit(work.fail, StopIteration(3)).result(LIMIT)
+
+
 def test_gather_and_as_completed(pool: ProcessPoolExecutor) -> None:
     async def main() -> None:
         assert await asyncio.gather(*(pool.submit(work.square, i) for i in range(50))) == [

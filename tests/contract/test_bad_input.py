@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import math
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -15,8 +18,9 @@ from typing import Any
 import pytest
 
 from ezflow import PicklingError, ProcessPoolExecutor, UnpicklingError, WorkerDied, WrongProcess
+from ezflow._engine.machine import HOME_SECONDS
 from tests import work
-from tests.contract.gates import LIMIT, lines, wait_gone, warm, workers
+from tests.contract.gates import LIMIT, lines, wait_gone, wait_written, warm, workers
 
 MakePool = Callable[..., ProcessPoolExecutor]
 
@@ -222,8 +226,86 @@ def test_forked_child_of_the_parent_is_told_at_once(pool: ProcessPoolExecutor, t
 def test_pool_does_not_travel(pool: ProcessPoolExecutor) -> None:
     error = pool.submit(work.nothing, pool).exception(LIMIT)
 
+    assert isinstance(error, PicklingError)
     assert isinstance(error, TypeError)
+    assert error.path == "args[0]"
     assert "ProcessPoolExecutor" in str(error)
+    assert "Make a pool inside the call" in str(error)
+
+
+def test_future_does_not_travel(pool: ProcessPoolExecutor) -> None:
+    done = pool.submit(work.square, 3)
+    done.result(LIMIT)
+
+    errors = [
+        pool.submit(work.nothing, done).exception(LIMIT),
+        pool.submit(work.nothing, {"deep": [done]}).exception(LIMIT),
+        pool.submit(lambda: [done.result()]).exception(LIMIT),
+        pool.submit(work.nothing, concurrent.futures.Future()).exception(LIMIT),
+    ]
+
+    for error in errors:
+        assert isinstance(error, PicklingError)
+        assert isinstance(error, TypeError)
+        assert "a Future lives in the process that made it" in str(error)
+        assert str(error).endswith("Pass its result(), or submit when it is done.")
+    assert [error.path for error in errors] == [  # type: ignore[union-attr]
+        "args[0]",
+        "args[0]['deep'][0]",
+        "fn.__closure__['done']",
+        "args[0]",
+    ]
+
+
+class NumberedFuture(concurrent.futures.Future[int]):
+    """A future that says how it travels."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return NumberedFuture, ()
+
+
+def test_future_that_says_how_it_travels_does(pool: ProcessPoolExecutor) -> None:
+    assert pool.submit(type, NumberedFuture()).result(LIMIT) is NumberedFuture
+
+
+# ------------------------------------------------------------------------------------- wrong options
+
+
+@pytest.mark.parametrize("name", ["idle_timeout", "max_memory_per_child"])
+def test_not_a_number_is_no_limit(make_pool: MakePool, name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be greater than 0"):
+        make_pool(1, **{name: math.nan})
+
+
+@pytest.mark.parametrize("wrong", [-0.1, math.nan])
+def test_grace_is_a_number_from_zero_on(make_pool: MakePool, wrong: float) -> None:
+    with pytest.raises(ValueError, match="grace must not be negative"):
+        make_pool(1, grace=wrong)
+
+
+@pytest.mark.dealt
+@pytest.mark.parametrize("seconds", [1e9, math.inf])
+def test_times_may_be_as_long_as_you_like(make_pool: MakePool, tmp_path: Path, seconds: float) -> None:
+    pool = make_pool(1, idle_timeout=seconds, grace=seconds)
+    pid = pool.submit(work.pid).result(LIMIT)
+
+    future = pool.submit(work.wait_for_ever, str(tmp_path / "started"))
+    wait_written(tmp_path / "started")
+    assert future.cancel()
+
+    assert pool.submit(work.pid).result(LIMIT) != pid
+
+
+@pytest.mark.parametrize("wrong", [2.5, "2"])
+def test_number_of_workers_is_an_integer(make_pool: MakePool, wrong: object) -> None:
+    with pytest.raises(TypeError, match="max_workers must be an integer"):
+        make_pool(wrong)
+
+
+@pytest.mark.parametrize("wrong", ["spawn", multiprocessing.Process])
+def test_context_is_a_context(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="mp_context must be a context such as"):
+        ProcessPoolExecutor(1, wrong)
 
 
 # ------------------------------------------------------------------------------------- calls without manners
@@ -313,6 +395,10 @@ def test_threads_that_a_call_leaves_behind_do_not_hold_up_the_end(make_pool: Mak
     pool = make_pool(1)
     pid = pool.submit(work.leave_thread, daemon).result(LIMIT)
     assert pool.submit(work.pid).result(LIMIT) == pid
+    engine = pool._engine
+    assert engine is not None
+    assert engine._machine.home_grace == HOME_SECONDS
+    engine._machine.home_grace = 0.5  # so long is its patience with a thread that is not a daemon
 
     pool.shutdown(wait=True)
 

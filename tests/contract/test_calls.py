@@ -287,6 +287,33 @@ def test_discarded_future_does_not_stop_the_call(pool: ProcessPoolExecutor, tmp_
     wait_until((tmp_path / "mark").exists, "the call")
 
 
+def test_callbacks_of_a_cancelled_call_have_run_when_cancel_returns(
+    pool: ProcessPoolExecutor, tmp_path: Path
+) -> None:
+    gate = Gate(tmp_path)
+    running = pool.submit(work.pass_gate, *gate.args())
+    gate.wait_arrived()
+    seen: list[tuple[Any, int]] = []
+    running.add_done_callback(lambda future: seen.append((future, threading.get_ident())))
+
+    assert running.cancel()
+
+    assert seen == [(running, threading.get_ident())]
+
+
+def test_number_of_pending_calls_is_where_programs_look_for_it(
+    pool: ProcessPoolExecutor, tmp_path: Path
+) -> None:
+    assert len(pool._pending_work_items) == 0
+    gate = Gate(tmp_path)
+    futures = [pool.submit(work.pass_gate, *gate.args()) for _ in range(5)]
+    assert len(pool._pending_work_items) == 5
+
+    gate.open()
+    concurrent.futures.wait(futures, LIMIT)
+    wait_until(lambda: not len(pool._pending_work_items), "the end of all calls")
+
+
 def test_callbacks_run_in_order_with_the_finished_future(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
     gate = Gate(tmp_path)
     seen: list[tuple[int, object]] = []

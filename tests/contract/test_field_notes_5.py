@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import gc
-import inspect
 import os
 import subprocess
 import sys
@@ -319,20 +318,6 @@ def test_6_map_uses_an_overridden_submit(make_pool: Callable[..., Any], context:
 
 
 # 7 --- Signatures.
-
-
-@pytest.mark.parametrize("name", ["__init__", "submit", "map", "shutdown"])
-def test_7_signature_is_the_standard_one_or_more_keywords(make_pool: Callable[..., Any], name: str) -> None:
-    standard = inspect.signature(getattr(concurrent.futures.ProcessPoolExecutor, name)).parameters
-    ours = inspect.signature(getattr(type(make_pool(1)), name)).parameters
-
-    assert [(p.name, p.kind) for p in ours.values() if p.name in standard] == [
-        (p.name, p.kind) for p in standard.values()
-    ]
-    added = [p for p in ours.values() if p.name not in standard]
-    assert all(
-        p.kind is p.VAR_KEYWORD or (p.kind is p.KEYWORD_ONLY and p.default is not p.empty) for p in added
-    )
 
 
 def test_7_every_keyword_reaches_the_function(pool: Any) -> None:

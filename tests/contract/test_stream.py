@@ -104,13 +104,10 @@ def test_stream_that_has_not_started_leaves_no_trace(pool: ProcessPoolExecutor, 
 
 def test_error_comes_after_the_items(pool: ProcessPoolExecutor) -> None:
     stream = pool.submit.stream()(work.yield_then_fail, 3)
-    got = []
+    assert [next(stream) for _ in range(3)] == [0, 1, 2]
 
     with pytest.raises(ValueError, match="after 3") as caught:
-        for item in stream:
-            got.append(item)  # noqa: PERF402
-
-    assert got == [0, 1, 2]
+        next(stream)
     assert "yield_then_fail" in [entry.name for entry in caught.traceback]
     assert list(stream) == []
 

@@ -6,6 +6,7 @@ import collections
 import gc
 import math
 import os
+import subprocess
 import sys
 import threading
 import weakref
@@ -16,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from ezflow import PoolBroken, ProcessPoolExecutor
+from ezflow import Future, PoolBroken, ProcessPoolExecutor
 from ezflow._cpus import usable_cpus
 from ezflow._engine import dispatcher
 from ezflow._engine.oom import oom_kills
@@ -98,6 +99,65 @@ def test_budget_is_at_least_one(make_pool: MakePool, wrong: int) -> None:
 def test_budget_is_an_integer(make_pool: MakePool) -> None:
     with pytest.raises(TypeError, match="max_tasks_per_child must be an integer"):
         make_pool(1, max_tasks_per_child=1.5)
+
+
+@pytest.mark.parametrize("reason", ["shutdown", "budget", "failed initializer"])
+def test_worker_that_goes_home_runs_its_exit_functions(
+    make_pool: MakePool, tmp_path: Path, reason: str
+) -> None:
+    gate = Gate(tmp_path)
+    trace = tmp_path / "trace"
+    act = (work.then, work.append, (str(trace), "flushed"), *gate.args())
+    if reason == "failed initializer":
+        pool = make_pool(1, initializer=work.at_exit_but_fail, initargs=act)
+        future: Future[Any] = pool.submit(work.square, 3)
+    else:
+        pool = make_pool(1, max_tasks_per_child=1 if reason == "budget" else None)
+        future = pool.submit(work.at_exit, *act)
+        assert future.result(LIMIT) is None
+    if reason == "shutdown":
+        pool.shutdown(wait=False)
+
+    gate.wait_arrived()
+    gate.open()
+    if reason == "failed initializer":
+        assert isinstance(future.exception(LIMIT), PoolBroken)
+    pool.shutdown()
+
+    assert lines(trace) == ["flushed"]
+
+
+@pytest.mark.parametrize("end", ["shutdown", "kill"])
+def test_program_that_a_call_left_running_outlives_a_worker_that_goes_home(
+    make_pool: MakePool, end: str
+) -> None:
+    pool = make_pool(1)
+    left = psutil.Process(pool.submit(work.leave_program_running).result(LIMIT))
+
+    if end == "kill":
+        pool.kill_workers()
+    pool.shutdown()
+
+    if end == "kill":
+        wait_gone(left.pid)
+    else:
+        assert left.is_running() and left.status() != psutil.STATUS_ZOMBIE
+        left.kill()
+
+
+def test_workers_are_numbered_from_one(start_method: str) -> None:
+    program = (
+        "import multiprocessing\n"
+        "from ezflow import ProcessPoolExecutor\n"
+        "number = lambda: multiprocessing.current_process()._identity\n"
+        f"with ProcessPoolExecutor(1, multiprocessing.get_context({start_method!r})) as pool:\n"
+        "    print(pool.submit(number).result())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=LIMIT, check=True
+    )
+
+    assert done.stdout == "(1,)\n"
 
 
 def test_idle_workers_are_ended_and_come_back(make_pool: MakePool, tmp_path: Path) -> None:
@@ -308,19 +368,6 @@ def test_worker_is_cut_off_from_the_terminal(pool: ProcessPoolExecutor) -> None:
     assert pid == session == group
     assert session != os.getsid(0)
     assert stdin == os.devnull
-
-
-def test_main_module_of_the_program_is_not_imported_in_a_worker(
-    pool: ProcessPoolExecutor, start_method: str
-) -> None:
-    if start_method == "fork":
-        pytest.skip("a forked worker has everything the parent had")
-    modules = pool.submit(work.modules).result(LIMIT)
-
-    assert "pytest" not in modules
-    assert "concurrent.futures.process" not in modules
-    assert "asyncio" not in modules
-    assert "numpy" not in modules
 
 
 def test_death_by_lack_of_memory_is_named_as_such(

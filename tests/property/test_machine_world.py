@@ -55,7 +55,13 @@ class MachineWorld(RuleBasedStateMachine):
         self.max_tasks = max_tasks
         self.max_ahead = max_ahead
         self.machine: Machine[m.Job] = Machine(
-            n, max_tasks=max_tasks, idle_timeout=idle_timeout, grace=1.0, exit_grace=2.0, max_ahead=max_ahead
+            n,
+            max_tasks=max_tasks,
+            idle_timeout=idle_timeout,
+            grace=1.0,
+            home_grace=2.0,
+            exit_grace=2.0,
+            max_ahead=max_ahead,
         )
         self.now = 0.0
         self.next_id = 1

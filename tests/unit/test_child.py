@@ -452,14 +452,6 @@ def test_starts_in_many_threads_at_once(making: Making) -> None:
     assert [remote.end() for remote in making.remotes] == [0] * 6
 
 
-def test_forked_child_of_a_worker_is_no_worker(making: Making) -> None:
-    remote = making.remote()
-    question = "__import__('ezflow._engine.surroundings', fromlist=['x']).is_worker_process()"
-
-    assert remote.ask(question)
-    assert not remote.ask(f"fork_and_ask({question!r})")
-
-
 @pytest.mark.parametrize("inner", START_METHODS)
 def test_workers_start_workers(making: Making, inner: str) -> None:
     remote = making.remote(args="outer")

@@ -41,16 +41,6 @@ CULPRITS = {
     "method of an object": (
         "class C:\n    def m(self): pass\nc = C(); c.lock = LOCK", "c.m", "fn.__self__.lock"
     ),
-    "global": ("import socket\ns = socket.socket()\ndef f(): s.send", "f", "fn.__globals__['s']"),
-    "global in a dict": (
-        "G = {'a': (i for i in ())}\ndef f(): G", "f", "fn.__globals__['G']['a']"
-    ),
-    "global of a called function": (
-        "G = (i for i in ())\ndef g(): G\ndef f(): g()", "f", "fn.__globals__['G']"
-    ),
-    "global of a class": (
-        "G = (i for i in ())\nclass C:\n    def m(self): G\ndef f(): C", "f", "fn.__globals__['G']"
-    ),
     "class attribute": ("class C:\n    gen = (i for i in ())\ndef f(): C", "f", "fn.__globals__['C'].gen"),
 }  # fmt: skip
 

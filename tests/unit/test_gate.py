@@ -54,7 +54,7 @@ def test_future_whose_lock_is_lost_can_be_cancelled_by_the_pool(pool: ProcessPoo
 def test_gate_that_is_in_use_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     gate, taken, go_on = Gate(), threading.Event(), threading.Event()
     seen: list[bool] = []
-    look = _gate._is_anybody_inside
+    look = _gate.is_anybody_inside
 
     def look_and_go_on() -> bool:
         seen.append(look())
@@ -68,7 +68,7 @@ def test_gate_that_is_in_use_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(_gate, "_INSIDE", _gate._INSIDE | {__file__})
     monkeypatch.setattr(_gate, "_PATIENCE", LIMIT)
-    monkeypatch.setattr(_gate, "_is_anybody_inside", look_and_go_on)
+    monkeypatch.setattr(_gate, "is_anybody_inside", look_and_go_on)
     thread = threading.Thread(target=use)
     thread.start()
     taken.wait(LIMIT)

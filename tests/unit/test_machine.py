@@ -496,7 +496,7 @@ def test_close_with_cancel_ends_all_that_has_not_started() -> None:
 
 
 def test_worker_that_does_not_exit_is_killed() -> None:
-    machine = warm(1, exit_grace=3.0)
+    machine = warm(1, home_grace=3.0)
     assert machine.handle(CloseAsked(False, 1.0)) == [Retire(0)]
 
     assert machine.handle(Ticked(4.0)) == [Kill(0)]
