@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
         def fileno(self) -> int:
             """Give the descriptor that is readable when a grant may have come."""
+            raise NotImplementedError
 
         def take(self, *, wait: bool) -> list[int]:
             """Give the grants that have come, after waiting for one if asked to; 0 asks for the end."""
+            raise NotImplementedError
 
 
 class Streamer:
@@ -94,7 +96,12 @@ class Streamer:
 
         loop = get_running_loop()
         future = loop.create_future()
-        loop.add_reader(self._source.fileno(), lambda: future.done() or future.set_result(None))
+
+        def wake() -> None:
+            if not future.done():
+                future.set_result(None)
+
+        loop.add_reader(self._source.fileno(), wake)
         try:
             await future
         finally:
