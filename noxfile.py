@@ -195,9 +195,16 @@ def conformance(session: nox.Session) -> None:
 
 @nox.session
 def clients(session: nox.Session) -> None:
-    """Third-party users of an executor on our class."""
+    """Third-party users of an executor on our class, and what the documentation says of them."""
     install(session, "clients")
-    run_tests(session, "tests/clients", *session.posargs)
+    examples = "tests/docs/test_examples.py::test_example_prints_what_is_written_beside_it"
+    run_tests(
+        session,
+        "tests/clients",
+        "tests/docs/test_migrate.py",
+        *(f"{examples}[view_{library}.py]" for library in ("dask", "scipy")),
+        *session.posargs,
+    )
 
 
 @nox.session

@@ -10,6 +10,7 @@ ours to do; it travels as a `Task`, which an executor of ours at the other end u
 from __future__ import annotations
 
 from functools import partial
+from itertools import count
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
@@ -58,6 +59,7 @@ class Submitter:
         self._star = plan is not None and plan.star
         self._enveloped = plan is not None and plan.results
         self._end = None if plan is None else plan.deadline()
+        self._numbers = count()
 
     def fill(self, slot: Slot, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         """Submit one item; its end goes to the slot."""
@@ -78,6 +80,7 @@ class Submitter:
         relayed = _RelayedFuture()
         relayed._meter = meter
         relayed._is_enveloped = self._enveloped
+        relayed._index = next(self._numbers)
         try:
             if self._star:
                 args, keywords = unpack(args, keywords)

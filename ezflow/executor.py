@@ -266,6 +266,7 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         """Submit one call with options; give its future."""
         future: Future[Any] = Future()
         future._is_enveloped = plan.results
+        future._index = index - 1 if index else None
         future._meter = meter
         try:
             self._post(future, fn, args, kwargs, plan, deadline or plan.deadline(), index)

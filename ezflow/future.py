@@ -92,6 +92,8 @@ class Future(concurrent.futures.Future[T]):
     _desk: Desk | None = None
     _is_enveloped = False
     """Whether it gives a `Result`, in place of a value or an error."""
+    _index: int | None = None
+    """Position in the input of a `map`, for that `Result`."""
     _heard: Sealed | None = None
     _meter: Meter | None = None
     """What counts its end."""
@@ -351,7 +353,7 @@ class Future(concurrent.futures.Future[T]):
         try:
             if error is not None:
                 error = error.with_traceback(self._frames)
-            return envelope(self._facts, self._result, error)
+            return envelope(self._facts, self._result, error, self._index)
         finally:
             error = None
 

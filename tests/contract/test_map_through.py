@@ -94,7 +94,7 @@ def test_asynced(through: Any) -> None:
     async def main() -> None:
         assert await through.map.asynced()(work.square, range(5)) == [0, 1, 4, 9, 16]
         got = [one async for one in through.map.asynced().results()(work.fail_on_odd, range(3))]
-        assert [one.ok for one in got] == [0, None, 2]
+        assert [(one.ok, one.index) for one in got] == [(0, 0), (None, 1), (2, 2)]
         assert {x async for x in through.map.asynced().unordered()(work.square, range(3))} == {0, 1, 4}
 
     asyncio.run(main())

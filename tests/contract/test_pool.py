@@ -323,6 +323,7 @@ def test_asynced(pool: Any) -> None:
 
     async def main() -> None:
         assert await pool.map.asynced()(work.square, range(3)) == [0, 1, 4]
+        assert [one.index for one in await pool.map.asynced().results()(work.square, range(3))] == [0, 1, 2]
         assert await pool.asynced().submit(work.square, 3) == 9
         assert [x async for x in pool.imap.asynced()(work.square, source())] == [0, 1, 4]
         assert {x async for x in pool.unordered_imap.asynced()(work.square, source())} == {0, 1, 4}
