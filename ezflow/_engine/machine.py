@@ -305,7 +305,7 @@ class Machine(Generic[J]):
         """Take one event, give the commands it leads to, to be carried out in order."""
         self._now = getattr(event, "now", self._now)
         _ROWS[type(event)](self, event)
-        if self._doomed or self._delayed:
+        if self._doomed.heap or self._delayed.heap:
             self._doomed.trim(2 * self.n_live)
             self._delayed.trim(2 * self.n_live)
         out = self._out
@@ -323,9 +323,9 @@ class Machine(Generic[J]):
             times.append(min([w.since for w in self._ahead.values()]) + HOSTAGE_SECONDS)
         if self._no_start_before is not None:
             times.append(self._no_start_before)
-        if self._delayed:
+        if self._delayed.heap:
             times.append(self._delayed.next_time())
-        if self._doomed:
+        if self._doomed.heap:
             times.append(self._doomed.next_time())
         return min(times) if times else None
 
@@ -809,9 +809,9 @@ class Machine(Generic[J]):
         if self._no_start_before is not None and now >= self._no_start_before:
             self._no_start_before = None
             self._spread(now)
-        if self._delayed:
+        if self._delayed.heap:
             self._end_delays(now)
-        if self._doomed:
+        if self._doomed.heap:
             self._expire(now)
         self._check_finished()
 

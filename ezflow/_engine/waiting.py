@@ -93,22 +93,22 @@ class Timed(Generic[J]):
 
     def __init__(self, still: Callable[[J], bool]) -> None:
         self._still = still
-        self._heap: list[tuple[float, int, J]] = []
+        self.heap: list[tuple[float, int, J]] = []
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return len(self.heap)
 
     def add(self, when: float, job: J) -> None:
         """Note what is to happen at a time."""
-        heappush(self._heap, (when, job.id, job))
+        heappush(self.heap, (when, job.id, job))
 
     def next_time(self) -> float:
         """Give the earliest time; there must be one."""
-        return self._heap[0][0]
+        return self.heap[0][0]
 
     def due(self, now: float) -> J | None:
         """Give the first job whose time has come, without removing it; None if there is none."""
-        heap = self._heap
+        heap = self.heap
         while heap and heap[0][0] <= now:
             job = heap[0][2]
             if self._still(job):
@@ -118,17 +118,17 @@ class Timed(Generic[J]):
 
     def pop(self) -> None:
         """Remove the job that `due` gave."""
-        heappop(self._heap)
+        heappop(self.heap)
 
     def trim(self, most: int) -> None:
         """Forget jobs that nothing is to happen to any more, if there are more jobs than so many."""
-        if len(self._heap) > most:
-            self._heap = [entry for entry in self._heap if self._still(entry[2])]
-            heapify(self._heap)
+        if len(self.heap) > most:
+            self.heap = [entry for entry in self.heap if self._still(entry[2])]
+            heapify(self.heap)
 
     def take_all(self) -> list[J]:
         """Give all that are left, the earliest first, and hold nothing."""
-        entries, self._heap = sorted(self._heap, key=_when), []
+        entries, self.heap = sorted(self.heap, key=_when), []
         return [job for _, _, job in entries if self._still(job)]
 
 
