@@ -15,7 +15,8 @@ def check(*argv: str) -> None:
     folder = Path(__file__).parent.parent.parent
     with Program([sys.executable, "-m", *argv], folder=folder) as program:
         outcome = program.finish()
-    assert (outcome.code, outcome.left) == (0, []), outcome
+    if (outcome.code, outcome.left) != (0, []):
+        pytest.fail(f"exit code {outcome.code}, left: {outcome.left}\n{outcome.stdout}\n{outcome.stderr}")
 
 
 @pytest.mark.parametrize("by", ["timer", "thread", "process"])
