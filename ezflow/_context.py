@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import sys
+from pickle import dumps
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextvars import Context
 
 
-def travelling(context: Context) -> list[tuple[Any, Any]]:
-    """Give the variables that are set, with their values.
+def travelling(
+    context: Context, home_of: Callable[[object], tuple[str, str] | None]
+) -> list[tuple[Any, str, Any]]:
+    """Give the variables that are set, with their values, as a worker takes them.
+
+    Each is the variable and an empty text, or the module and the name where it stands: libraries have variables, too,
+    and a worker that has not imported the library neither needs its variable nor is to import it for that.  The value
+    of such a one is pickled apart, for the same reason.
 
     Whoever has used `decimal` once in a thread has a variable for it, nearly always with the values it has in the
     worker as well; sending it would cost several times what the call costs.
     """
-    items = list(context.items())
     decimal = sys.modules.get("decimal")
-    if decimal is not None:
-        kind, usual = decimal.Context, decimal.DefaultContext
-        return [item for item in items if type(item[1]) is not kind or not _is_like(item[1], usual)]
-    return items
+    sent: list[tuple[Any, str, Any]] = []
+    for variable, value in context.items():
+        if decimal is not None and type(value) is decimal.Context and _is_like(value, decimal.DefaultContext):
+            continue
+        home = home_of(variable)
+        if home is None or type(value).__module__ == "__main__":
+            sent.append((variable, "", value))
+            continue
+        try:
+            sent.append((*home, dumps(value)))
+        except Exception:  # it stays behind, as those do that no pickler takes
+            continue
+    return sent
 
 
 def _is_like(one: Any, other: Any) -> bool:

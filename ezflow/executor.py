@@ -345,7 +345,7 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
             engine = self._open_engine()
         extras = None if plan is None else plan.extras(deadline)
         context = copy_context()
-        if len(context) and (variables := travelling(context)):
+        if len(context) and (variables := travelling(context, self._codec.home_of)):
             extras = {} if extras is None else dict(extras)
             extras["context"] = variables
         if self._seed is not None:

@@ -12,6 +12,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 
+def is_imported(name: str) -> bool:
+    """Tell whether this process has a module."""
+    return name in sys.modules
+
+
 def square(x: int) -> int:
     """Give the square."""
     return x * x

@@ -366,7 +366,15 @@ class _Loop:
                 running.number = call
                 context = self._context.copy()
                 if extras is not None:
-                    for variable, value in extras.get("context", ()):
+                    for variable, name, value in extras.get("context", ()):
+                        if name:  # where it stands; value in bytes
+                            try:
+                                variable = getattr(sys.modules[variable], name)
+                                value = pickle.loads(value)
+                            except (
+                                Exception
+                            ):  # the worker has not imported that module, or not this version of it
+                                continue
                         context.run(variable.set, value)
                     if "seed" in extras:
                         from .seeds import begin

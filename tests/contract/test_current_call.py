@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import decimal
+import importlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -164,6 +165,22 @@ def test_context_variables_are_visible(pool: ProcessPoolExecutor) -> None:
     finally:
         called.VARIABLE.reset(token)
     assert pool.submit(called.get_variable).result(LIMIT) == "default"
+
+
+def test_variable_of_a_library_that_the_worker_has_not_imported_imports_nothing(
+    pool: ProcessPoolExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "library_with_variable.py").write_text(
+        "import contextvars\nVARIABLE = contextvars.ContextVar('VARIABLE')\n"
+    )
+    pool.submit(work.square, 3).result(LIMIT)  # workers that began before the parent imported it
+    monkeypatch.syspath_prepend(str(tmp_path))
+    library = importlib.import_module("library_with_variable")
+    token = library.VARIABLE.set(1)
+    try:
+        assert not pool.submit(work.is_imported, "library_with_variable").result(LIMIT)
+    finally:
+        library.VARIABLE.reset(token)
 
 
 def test_context_of_a_task_of_asyncio_is_its_own(pool: ProcessPoolExecutor) -> None:
