@@ -45,8 +45,21 @@ class AsyncMap(Coroutine[Any, Any, list[T]], AsyncIterator[T], Generic[T]):
     ) -> None:
         self._source = _Source(submit, iterables, buffersize)
         self._unordered = unordered
+        self._is_closed = False
         self._generator: AsyncGenerator[T, None] | None = None
         self._coroutine: Coroutine[Any, Any, list[T]] | None = None
+
+    def __del__(self) -> None:
+        """Say so if nothing was done with it, as Python does for a coroutine."""
+        if self._generator is None and self._coroutine is None and not self._is_closed:
+            from warnings import warn
+
+            warn(
+                "what map.asynced() gave was neither awaited nor iterated",
+                RuntimeWarning,
+                source=self,
+                stacklevel=2,
+            )
 
     def when_it_ends(self, fn: Callable[[], None]) -> None:
         """Say what to call when the iteration has ended."""
@@ -72,6 +85,7 @@ class AsyncMap(Coroutine[Any, Any, list[T]], AsyncIterator[T], Generic[T]):
 
     def close(self) -> None:
         """End it, as a coroutine does."""
+        self._is_closed = True
         if self._coroutine is not None:
             self._coroutine.close()
 

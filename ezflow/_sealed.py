@@ -118,9 +118,11 @@ class SealedTimeout:
 
     def open(self) -> tuple[object, BaseException | None]:
         """Make the error; reads source files to show where it was."""
-        say = errors.out_of_time if self._total else errors.call_timeout
         stack = readable(self._dump) if self._dump else None
-        error = say(self._label, self._limit, None, stack)
+        if self._total:
+            error = errors.out_of_time(self._label, self._limit, None, stack, has_started=self.attempts > 0)
+        else:
+            error = errors.call_timeout(self._label, self._limit, None, stack)
         if self.attempts > 1:
             error.add_note(errors.runs_note(self.attempts))
         return None, error

@@ -493,14 +493,20 @@ def call_timeout(
 
 
 def out_of_time(
-    call: str, seconds: float, cause: BaseException | None, stack: str | None = None
+    call: str,
+    seconds: float,
+    cause: BaseException | None,
+    stack: str | None = None,
+    *,
+    has_started: bool = True,
 ) -> CallTimeout:
     """Say that a call had not ended, waiting and repeating included, when its time was up."""
-    where = (
-        "It was stopped at the place shown above."
-        if isinstance(cause, CallInterrupted)
-        else "It was stopped."
-    )
+    if isinstance(cause, CallInterrupted):
+        where = "It was stopped at the place shown above."
+    elif has_started:
+        where = "It was stopped."
+    else:
+        where = "It had not started."
     text = (
         f"{call} had not ended within {seconds:g} s of being submitted. {where}"
         " Give it more time, less work, or more workers."

@@ -438,3 +438,10 @@ def test_loop_beats_on_while_maps_run(pool: ProcessPoolExecutor, run: Run) -> No
         assert beats >= 100
 
     run(main())
+
+
+def test_map_that_is_neither_awaited_nor_iterated_says_so(pool: ProcessPoolExecutor) -> None:
+    with pytest.warns(RuntimeWarning, match="neither awaited nor iterated"):
+        del [pool.map.asynced()(work.square, [1, 2])][0]
+
+    pool.map.asynced()(work.square, [1, 2]).close()
