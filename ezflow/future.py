@@ -267,7 +267,12 @@ class Future(concurrent.futures.Future[T]):
         return value
 
     def __await__(self) -> Generator[Any, None, T]:
-        """Wait in an asyncio task; cancelling the task cancels the call."""
+        """Wait in a task of asyncio or trio; cancelling the task cancels the call."""
+        if "trio" in sys.modules:
+            from . import _trio
+
+            if _trio.is_running():
+                return _trio.wait(self).__await__()
         from asyncio import wrap_future
 
         return wrap_future(self).__await__()
