@@ -557,9 +557,10 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
             return draw_async(open_bar, submit_one, iterables, buffersize, unordered=plan.unordered)
         inputs: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
         cancel_waiting, stop, desk = _through.cancel_waiting, _through.stop, None
+        check_waiting = self._weak_check_waiting()
         if through is None:
             desk = engine = self._open_engine()
-            cancel_waiting, stop = engine.cancel_waiting, engine.stop
+            cancel_waiting, stop, check_waiting = engine.cancel_waiting, engine.stop, engine.check_waiting
 
         def submit_next(slot: Slot) -> bool:
             for args in inputs:
@@ -582,7 +583,7 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
                 cancel_waiting,
                 buffersize,
                 end,
-                self._check_waiting,
+                check_waiting,
                 enveloped=plan.results,
                 unordered=plan.unordered,
             )
@@ -603,9 +604,10 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
     ) -> Generator[Any, None, None]:
         """Submit now, as far as `buffersize` allows, and give the iterator of results."""
         through = self._through(fn, NOTHING)
-        cancel_waiting = (
-            _through.cancel_waiting if through is not None else self._open_engine().cancel_waiting
-        )
+        cancel_waiting, check_waiting = _through.cancel_waiting, self._weak_check_waiting()
+        if through is None:
+            engine = self._open_engine()
+            cancel_waiting, check_waiting = engine.cancel_waiting, engine.check_waiting
 
         def submit_next(slot: Slot) -> bool:
             for args in inputs:
@@ -616,7 +618,7 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
                 return True
             return False
 
-        stream = Stream[Any](submit_next, cancel_waiting, buffersize, end, self._check_waiting)
+        stream = Stream[Any](submit_next, cancel_waiting, buffersize, end, check_waiting)
         return _entered(stream.results())
 
     def _through(
@@ -630,10 +632,16 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         how = options.how_it_runs().without("progress")  # one bar for the whole, drawn on this side
         return _through.Submitter(bare.submit, fn, how, plan)
 
-    def _check_waiting(self) -> None:
-        """Raise where waiting would never end."""
-        if self._engine is not None:
-            self._engine.check_waiting()
+    def _weak_check_waiting(self) -> Callable[[], None]:
+        """Give what raises where waiting would never end; it keeps no pool alive that nobody else holds."""
+        pool = weakref.ref(self)
+
+        def check() -> None:
+            engine = getattr(pool(), "_engine", None)
+            if engine is not None:
+                engine.check_waiting()
+
+        return check
 
     # ------------------------------------------------------------ the end
 
