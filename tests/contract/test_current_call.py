@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import decimal
 import importlib
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -170,17 +171,19 @@ def test_context_variables_are_visible(pool: ProcessPoolExecutor) -> None:
 def test_variable_of_a_library_that_the_worker_has_not_imported_imports_nothing(
     pool: ProcessPoolExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "library_with_variable.py").write_text(
+    name = f"library_of_test_{abs(hash(tmp_path)):x}"  # forked workers have what other tests have imported
+    (tmp_path / f"{name}.py").write_text(
         "import contextvars\nVARIABLE = contextvars.ContextVar('VARIABLE')\n"
     )
     pool.submit(work.square, 3).result(LIMIT)  # workers that began before the parent imported it
     monkeypatch.syspath_prepend(str(tmp_path))
-    library = importlib.import_module("library_with_variable")
+    library = importlib.import_module(name)
     token = library.VARIABLE.set(1)
     try:
-        assert not pool.submit(work.is_imported, "library_with_variable").result(LIMIT)
+        assert not pool.submit(work.is_imported, name).result(LIMIT)
     finally:
         library.VARIABLE.reset(token)
+        del sys.modules[name]
 
 
 def test_context_of_a_task_of_asyncio_is_its_own(pool: ProcessPoolExecutor) -> None:
