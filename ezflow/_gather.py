@@ -53,20 +53,23 @@ class ListFuture(Future[list[Any]]):
                     break
                 self._slots.append(slot)
         except BaseException:
-            self._cancel_waiting([slot.call for slot in self._slots if slot.call is not None])
+            self._cancel_rest()
             raise
         if self.done():
-            self._cancel_waiting([slot.call for slot in self._slots if slot.call is not None])
+            self._cancel_rest()
         self._count_down()  # for the submitting
 
     def finished(self, slot: Slot) -> None:
         """Take a slot that was filled (dispatcher, or the submitting thread)."""
         self._order.append(slot)
-        failed = slot.cancelled or (slot.sealed is not None and slot.sealed.failed)
-        if failed and not self._list_enveloped and not self.done():
+        if slot.failed and not self._list_enveloped and not self.done():
             self._deliver(_First(slot))
-            self._cancel_waiting([other.call for other in self._slots if other.call is not None])
+            self._cancel_rest()
         self._count_down()
+
+    def _cancel_rest(self) -> None:
+        """Cancel what has not started."""
+        self._cancel_waiting([slot.call for slot in self._slots if slot.call is not None])
 
     def _count_down(self) -> None:
         with self._count:

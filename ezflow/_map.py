@@ -55,8 +55,13 @@ class Slot:
         self.call = None
         self.done = True
         if self.meter is not None:
-            self.meter.tick(failed=self.cancelled or (self.sealed is not None and self.sealed.failed))
+            self.meter.tick(failed=self.failed)
         self.stream.finished(self)
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is filled, and not with a value."""
+        return self.cancelled or (self.sealed is not None and self.sealed.failed)
 
     def open(self, *, enveloped: bool) -> Any:
         """Give the value or its envelope; raise the error, and always a cancellation."""

@@ -66,10 +66,6 @@ class Task(HowItRuns, WhatGoesIn, Generic[P, T]):
     def _giving(self, name: str, value: Any = True) -> Any:
         return self._having(name, value)
 
-    def unordered(self) -> Any:
-        """Give the results of `map` as they finish."""
-        return self._giving("unordered")
-
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Task):
             return NotImplemented

@@ -177,6 +177,10 @@ class WhatGoesIn:
         """Give `Result` envelopes, where errors would be raised."""
         return self._giving("results")
 
+    def unordered(self) -> Any:
+        """Give results as they finish (`map` only)."""
+        return self._giving("unordered")
+
     def background(self) -> Any:
         """Give the future at once; for `map` a future of the list."""
         return self._giving("background")
@@ -235,17 +239,12 @@ class BoundMethod(HowItRuns, WhatGoesIn):
         return type(self)(self.__self__, self.__func__, options.having(name, value))
 
     def _giving(self, name: str, value: Any = True) -> Self:
-        if name == "stream" and self.__func__.__name__ != "submit":
-            raise errors.misplaced_option(
-                "stream", self.__func__.__name__, "use submit.stream, or yield from map"
-            )
-        return self._having(name, value)
-
-    def unordered(self) -> Any:
-        """Give results as they finish (`map` only)."""
-        if self.__func__.__name__ == "submit":
+        method = self.__func__.__name__
+        if name == "stream" and method != "submit":
+            raise errors.misplaced_option("stream", method, "use submit.stream, or yield from map")
+        if name == "unordered" and method == "submit":
             raise errors.misplaced_option("unordered", "submit", "it has one result")
-        return self._giving("unordered")
+        return self._having(name, value)
 
     @property
     def __wrapped__(self) -> Any:
@@ -333,15 +332,7 @@ class Front(HowItRuns, WhatGoesIn):
         return type(self)(self._executor, self._options.having(name, value))
 
     def _giving(self, name: str, value: Any = True) -> Self:
-        options = self._options
-        other = {"background": "asynced", "asynced": "background"}.get(name)
-        if other is not None and other in options:
-            raise errors.excluding_options("background", "asynced")
-        return type(self)(self._executor, options.having(name, value))
-
-    def unordered(self) -> Any:
-        """Give the results of `map` as they finish."""
-        return self._giving("unordered")
+        return self._having(name, value)
 
     @property
     def submit(self) -> Any:

@@ -105,20 +105,9 @@ class Options:
 
     __slots__ = ("_given",)
 
-    NAMES: Final = (
-        "timeout",
-        "within",
-        "retry",
-        "priority",
-        "named",
-        "progress",
-        "star",
-        "stream",
-        "results",
-        "unordered",
-        "background",
-        "asynced",
-    )
+    HOW_IT_RUNS: Final = ("timeout", "within", "retry", "priority", "named", "progress")
+    WHAT_GOES_IN: Final = ("star", "stream", "results", "unordered", "background", "asynced")
+    NAMES: Final = (*HOW_IT_RUNS, *WHAT_GOES_IN)
 
     def __init__(self, **given: Any) -> None:
         unknown = given.keys() - set(self.NAMES)
@@ -168,7 +157,7 @@ class Options:
 
     def how_it_runs(self) -> Options:
         """Give these options without those that say what goes in and comes out."""
-        return self.without("star", "stream", "results", "unordered", "background", "asynced")
+        return self.without(*self.WHAT_GOES_IN)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _options, (self._given,)
