@@ -67,8 +67,8 @@ if TYPE_CHECKING:
     from .child import WorkerEnds
     from .outlet import Levels, Outlet
 
-READ_SIZE: Final = 1 << 18
-"""Bytes asked for by one read."""
+READ_SIZE: Final = 1 << 16
+"""Bytes asked for by one read, into a buffer that is kept (see `channel`)."""
 
 JOIN_BELOW: Final = 1 << 16
 """Bytes below which header and payload are joined to one write."""
@@ -90,6 +90,7 @@ class Intake:
         self._claims = claims
         self._define = define
         self._queue: deque[tuple[int, int, bytes, int, int]] = deque()
+        self._scratch = memoryview(bytearray(READ_SIZE))
         self._rest = bytearray()
         self._claimed: int | None = None  # number that was read and whose call has not been met yet
         self._poll = poll()
@@ -158,9 +159,10 @@ class Intake:
     def _fill(self) -> None:
         """Read from the parent, at least once, and queue the frames that are complete."""
         rest = self._rest
-        data = self._sock.recv(READ_SIZE)
-        if not data:
+        got = self._sock.recv_into(self._scratch)
+        if not got:
             os._exit(0)  # the parent is gone
+        data = self._scratch[:got].tobytes()
         if rest:
             rest += data
             size = HEADER.size
