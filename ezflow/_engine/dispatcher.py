@@ -195,6 +195,7 @@ class Engine:
         self._by_fd: dict[int, tuple[_Link, bool]] = {}  # fd → link, is it the sign of death
         self._tally = Tally()
         self._asked: dict[int, _Link] = {}  # fd → link that was asked for its stacks
+        self._undelivered: Sequence[tuple[Call, SealedAnswer]] = ()  # that were read a moment ago
         self._answers: dict[int, Any] = {}  # call → lock on which somebody awaits the outcome of a cancel
         self._lookers: list[Any] = []  # locks of those who wait to see all processes
         self._doomed: set[int] = set()  # workers to be killed as soon as they are made
@@ -508,8 +509,7 @@ class Engine:
             self._oom_kills = oom_kills()
             self._bell.open()
             self._poller = Poller()
-            self._poller.register(self._bell.fd, IN)
-            self._loop(self._poller)
+            self._loop(self._poller, must_hush=self._poller.watch_bell(self._bell.fd))
         except BaseException as error:
             self._fail(error)
         finally:
@@ -517,7 +517,7 @@ class Engine:
             self._ended = True
             self._call_enders()
 
-    def _loop(self, poller: Poller) -> None:
+    def _loop(self, poller: Poller, *, must_hush: bool) -> None:
         machine = self._machine
         inbox = self.inbox
         bell = self._bell.fd
@@ -541,7 +541,8 @@ class Engine:
                 self._drain_inbox()
             for fd, mask in ready:
                 if fd == bell:
-                    self._bell.hush()
+                    if must_hush:
+                        self._bell.hush()
                     continue
                 found = by_fd.get(fd)
                 if found is None:
@@ -882,6 +883,7 @@ class Engine:
         if done:
             if link.voice is not None:
                 self._hear_out(link, is_last=len(done) >= len(flight))
+            self._undelivered = answers
             # First work for the worker, then the news for the users.
             self._obey(
                 self._machine.handle(ev.Returned(link.worker, done, monotonic(), micros * 1e-6, heavy, again))
@@ -899,6 +901,7 @@ class Engine:
                     call.sink._deliver(sealed)
                 else:
                     self._deliver(call, sealed, link)
+            self._undelivered = ()
         return link.worker in self._links
 
     def _take_aside(self, link: _Link, number: int, kind: int, payload: bytes | bytearray) -> None:
@@ -1096,6 +1099,8 @@ class Engine:
             pass  # settled below
         for link in self._links.values():
             link.child.kill()
+        for call, sealed in self._undelivered:
+            call.sink._deliver(sealed)  # twice does no harm
 
     def _end(self) -> None:
         """Leave nothing behind."""

@@ -36,6 +36,15 @@ class Poller:
         self.modify = self._poll.modify
         self.unregister = self._poll.unregister
 
+    def watch_bell(self, fd: int) -> bool:
+        """Wait for the bell, too; say whether it must be hushed.
+
+        Not where epoll tells each ring once and a counter takes any number of them: one system call less.
+        """
+        must_hush = not (hasattr(select, "epoll") and hasattr(os, "eventfd"))
+        self.register(fd, IN if must_hush else IN | select.EPOLLET)
+        return must_hush
+
     def wait(self, seconds: float | None) -> list[tuple[int, int]]:
         """Give the descriptors that are ready, with what they are ready for."""
         if seconds is None:

@@ -64,6 +64,9 @@ _modules = sys.modules
 _plain: set[type] = {BuiltinFunctionType}
 """Types whose instances C pickles without help."""
 
+_SCALARS: Final = frozenset({int, float, bool, str, bytes, type(None)})
+"""Types whose values hold nothing that could need a decision."""
+
 _LRU_CACHE: Final = type(functools.lru_cache(lambda: None))
 
 _CLOUDPICKLE_KINDS: Final = frozenset(
@@ -439,6 +442,8 @@ class ResultPickling:
 
     def dumps(self, value: object) -> bytes:
         """Pickle a result; raises the original error, with the path of the culprit in a note and in `path`."""
+        if type(value) in _SCALARS:
+            return pickle.dumps(value, PROTOCOL)  # no decision of ours is asked for
         try:
             pickler = self._idle.pop()
         except IndexError:
