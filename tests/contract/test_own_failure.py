@@ -30,10 +30,9 @@ def test_dispatcher_that_fails_over_an_answer_ends_every_call(
 
     monkeypatch.setattr(gone_wrong, method, fail)
 
-    futures = []
+    futures: list[Any] = []
     with suppress(PoolBroken):  # the pool may have noticed before the last
-        for i in range(20):
-            futures.append(pool.submit(work.square, i))
+        futures.extend(pool.submit(work.square, i) for i in range(20))
 
     for i, future in enumerate(futures):
         error = future.exception(LIMIT)
