@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Protocol
 from ._engine.events import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from contextvars import Context
 
     from ._engine.events import Retry
+    from ._memory.cargo import Part
     from ._wire.codec import Definition
 
 
@@ -54,7 +55,18 @@ class Sealed(Protocol):
 class Call(Job):
     """A call from `submit` or `map` until it is settled."""
 
-    __slots__ = ("context", "index", "interrupted", "label", "needs", "payload", "sink", "within")
+    __slots__ = (
+        "beside",
+        "context",
+        "index",
+        "interrupted",
+        "label",
+        "loans",
+        "needs",
+        "payload",
+        "sink",
+        "within",
+    )
 
     def __init__(
         self,
@@ -73,6 +85,8 @@ class Call(Job):
         self.within = 0.0  # seconds that the deadline left it when it was made
         self.context: Context | None = None  # of the submitter, where output is forwarded
         self.payload = payload
+        self.beside: Sequence[Part] = ()  # large buffers that are not in the payload
+        self.loans: Sequence[int] = ()  # of those, to the worker that has the call
         self.needs = needs
         self.label = label
         self.sink = sink

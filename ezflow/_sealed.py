@@ -10,13 +10,15 @@ from ._wire.codec import loads, unpack_value
 from ._wire.messages import UNREADABLE, UNSENDABLE, VALUE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from ._memory.borrowing import Shipment
 
 
 class SealedAnswer:
     """The bytes of one answer, as a worker sent them."""
 
-    __slots__ = ("_kind", "_label", "_limit", "_payload", "_total", "attempts", "micros", "pid")
+    __slots__ = ("_beside", "_kind", "_label", "_limit", "_payload", "_total", "attempts", "micros", "pid")
 
     def __init__(
         self,
@@ -25,8 +27,10 @@ class SealedAnswer:
         label: str,
         pid: int | None = None,
         micros: int | None = None,
+        beside: Shipment | OSError | None = None,
     ) -> None:
         self._kind = kind
+        self._beside = beside
         self._payload = payload
         self._label = label
         self._limit: float | None = None
@@ -49,7 +53,8 @@ class SealedAnswer:
         """Rebuild the value or the error; runs user code, raises only a `KeyboardInterrupt`."""
         if self._kind == VALUE and self._limit is None:
             try:
-                return unpack_value(self._payload, self._label), None
+                payload, beside = self._contents()
+                return unpack_value(payload, self._label, beside), None
             except KeyboardInterrupt:
                 raise
             except errors.UnpicklingError as error:
@@ -57,6 +62,16 @@ class SealedAnswer:
             except BaseException as error:  # sys.exit while the value was rebuilt must not end this program
                 return None, errors.unreadable("result", self._label, error)
         return None, self.error()
+
+    def _contents(self) -> tuple[bytes | bytearray | memoryview, Sequence[memoryview]]:
+        """Give the bytes and the large buffers beside them."""
+        shipment, self._beside = self._beside, None
+        if shipment is None:
+            return self._payload, ()
+        if isinstance(shipment, OSError):
+            raise shipment
+        views = shipment.open()
+        return self._payload or views.pop(), views
 
     def error(self) -> BaseException:
         """Rebuild the error; one that ended several runs says so."""
@@ -68,7 +83,10 @@ class SealedAnswer:
     def _error(self) -> BaseException:
         from ._tracebacks import unpack_exception
 
-        cause = None if self._kind == VALUE else unpack_exception(bytes(self._payload), loads)
+        try:
+            cause = None if self._kind == VALUE else unpack_exception(bytes(self._contents()[0]), loads)
+        except OSError as error:
+            return errors.unreadable("exception", self._label, error)
         if self._limit is not None:
             say = errors.out_of_time if self._total else errors.call_timeout
             return say(self._label, self._limit, cause)

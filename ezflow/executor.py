@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import ParamSpec
 
+    from ._memory.cargo import Part
     from ._progress import Meter
     from ._wire.codec import Definition
     from .statistics import Statistics
@@ -354,12 +355,15 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         try:
             if plan is not None and plan.star:
                 args, kwargs = unpack(args, kwargs)
-            payload, needs = self._pack(fn, args, kwargs, extras)
+            beside: list[Part] = []
+            payload, needs = self._pack(fn, args, kwargs, extras, beside)
         except Exception as error:
             sink._deliver(SealedError(error))
             return
         call = Call(engine.next_id(), payload, needs, label_of(fn), sink)
         call.index = index
+        if beside:
+            call.beside = beside
         if self._output:
             call.context = context
         if plan is not None:
@@ -377,17 +381,18 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         extras: dict[str, Any] | None,
+        beside: list[Part],
     ) -> tuple[bytes, tuple[Definition, ...]]:
         """Pickle a call; context variables whose values cannot be pickled stay behind."""
         try:
-            return self._codec.pack_call(fn, args, kwargs, extras)
+            return self._codec.pack_call(fn, args, kwargs, extras, beside)
         except Exception:
             if extras is None or "context" not in extras:
                 raise
             kept = [item for item in extras["context"] if self._codec.can_pack(item)]
             if len(kept) == len(extras["context"]):
                 raise
-            return self._codec.pack_call(fn, args, kwargs, {**extras, "context": kept})
+            return self._codec.pack_call(fn, args, kwargs, {**extras, "context": kept}, beside)
 
     def _refuse_uncallable(self, fn: object) -> None:
         if isinstance(fn, CoroutineType):

@@ -7,6 +7,7 @@
                                           token_write ───────▶ WorkerEnds.token_read ◀── token_read (a copy)
                                           control_write ─────▶ WorkerEnds.control_read
                                           stacks_read ◀─────── WorkerEnds.stacks_write
+                                          desk ═══════════════ WorkerEnds.desk
                                           outputs ◀─────────── WorkerEnds.outputs (if the pool forwards output)
                                           (lifeline) ────────▶ WorkerEnds.lifeline
 
@@ -44,8 +45,12 @@ _process: Any = process  # _children: what active_children() goes through; anoth
 # it to its own limit (Linux: net.core.wmem_max, 208 KiB unless raised).
 _SOCKET_BUFFER_NBYTES = 1 << 20
 
-# Descriptors open at the worst moment of a start: 6 channel pairs, status pipe, pidfd, exec's error pipe, the tracker's.
-_DESCRIPTORS_PER_START = 22
+# Descriptors open at the worst moment of a start: 7 channel pairs, status pipe, pidfd, exec's error pipe, the tracker's.
+_DESCRIPTORS_PER_START = 24
+
+
+# Streams glue messages together, and what came with each is then hard to tell.  Some systems lack the better kind.
+_KEEPS_MESSAGES_APART = socket.SOCK_SEQPACKET if sys.platform == "linux" else socket.SOCK_DGRAM
 
 
 class Starter:
@@ -222,6 +227,8 @@ class Child:
     pid : int
     sock : socket.socket
         Non-blocking stream socket to the worker.
+    desk : socket.socket
+        Non-blocking socket over which descriptors of shared memory go to and fro, one with each message.
     token_write, token_read : int
         Write end of the claims pipe, and a copy of its read end; all ends of it are non-blocking, the worker's too.
     control_write : int
@@ -245,6 +252,7 @@ class Child:
         self.process = process
         self.pid: int = self._popen.pid
         self.sock: socket.socket = ends.sock
+        self.desk: socket.socket = ends.desk
         self.token_write: int = ends.token_write.fd
         self.token_read: int = ends.token_read.fd
         self.control_write: int = ends.control_write.fd
@@ -327,7 +335,8 @@ class _ParentEnds:
     def open(self) -> tuple[int, ...]:
         """Open everything, once; return the worker's ends.
 
-        They are: socket, token read end, control read end, stacks write end, and maybe two write ends for output.
+        They are: socket, token read end, control read end, stacks write end, socket for descriptors, and maybe two
+        write ends for output.
         """
         if self._numbers is not None:
             return self._numbers
@@ -351,7 +360,17 @@ class _ParentEnds:
         # One description stands behind both copies of the read end, so the worker's is non-blocking as well.
         for end in (self.token_write, self.token_read, self.control_write, self.stacks_read, stacks_write):
             os.set_blocking(end.fd, False)
-        self._numbers = (theirs.fileno(), token_read.fd, control_read.fd, stacks_write.fd)
+        self.desk, their_desk = descriptors.socketpair(_KEEPS_MESSAGES_APART)
+        self._ours.append(self.desk)
+        self._workers.append(their_desk)
+        self.desk.setblocking(False)
+        self._numbers = (
+            theirs.fileno(),
+            token_read.fd,
+            control_read.fd,
+            stacks_write.fd,
+            their_desk.fileno(),
+        )
         if self._with_outputs:
             self._numbers += (self._open_output(), self._open_output())
         return self._numbers

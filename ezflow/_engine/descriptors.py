@@ -87,10 +87,10 @@ def pipe() -> tuple[Descriptor, Descriptor]:
         return _keep(Descriptor(r)), _keep(Descriptor(w))
 
 
-def socketpair() -> tuple[socket.socket, socket.socket]:
-    """Open a registered pair of connected stream sockets."""
+def socketpair(kind: int = socket.SOCK_STREAM) -> tuple[socket.socket, socket.socket]:
+    """Open a registered pair of connected sockets."""
     with lock:
-        pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        pair = socket.socketpair(socket.AF_UNIX, kind)
         try:
             a, b = (_raise_socket(s) for s in pair)
         except OSError:

@@ -50,14 +50,17 @@ from .._wire.messages import (
     CREDIT,
     DEFINE,
     EXIT,
+    FORGET,
     GRANT,
     HEADER,
     HEAVY,
     INIT_FAILED,
     ITEM,
+    LOAN,
     LOG,
     NO_MORE,
     READY,
+    RETURN,
     TOKEN,
     VALUE,
 )
@@ -65,6 +68,7 @@ from . import events as ev
 from . import exit as exits
 from .callbacks import CallbackThread
 from .echo import Echo
+from .holdings import Holdings
 from .launch import Launch
 from .oom import oom_kills
 from .poller import IN, OUT, Bell, Poller
@@ -89,6 +93,10 @@ MOST_READS: Final = 64
 """Reads that surely give all that had arrived when the first began: each gives more than a socket holds on its way."""
 
 
+SPARE_SECONDS: Final = 5.0
+"""Seconds after which memory that nobody uses is given back to the system."""
+
+
 class _Word(Enum):
     """What else than calls lies in the inbox, first in its tuple."""
 
@@ -103,6 +111,8 @@ class _Word(Enum):
     GRANT = "grant"
     ROOM = "room"
     STACKS = "stacks"
+    RETURN = "return"
+    SPARE = "spare"
 
 
 class _Link:
@@ -110,6 +120,7 @@ class _Link:
 
     __slots__ = (
         "child",
+        "holdings",
         "inquiries",
         "is_leaving",
         "is_ready",
@@ -125,9 +136,10 @@ class _Link:
         "writer",
     )
 
-    def __init__(self, worker: int, child: Child) -> None:
+    def __init__(self, worker: int, child: Child, ring: Callable[[], None]) -> None:
         self.worker = worker
         self.child = child
+        self.holdings = Holdings(child.desk, ring)
         self.reader = FrameReader()
         self.writer = FrameWriter()
         self.known: dict[int, int] = {}  # definition key → version sent last
@@ -195,6 +207,7 @@ class Engine:
         self._by_fd: dict[int, tuple[_Link, bool]] = {}  # fd → link, is it the sign of death
         self._tally = Tally()
         self._asked: dict[int, _Link] = {}  # fd → link that was asked for its stacks
+        self._spare_at = 0.0  # when memory is given back that nobody uses; 0 if there never was any
         self._undelivered: Sequence[tuple[Call, SealedAnswer]] = ()  # that were read a moment ago
         self._answers: dict[int, Any] = {}  # call → lock on which somebody awaits the outcome of a cancel
         self._lookers: list[Any] = []  # locks of those who wait to see all processes
@@ -529,6 +542,8 @@ class Engine:
                 break  # type: ignore[unreachable]  # an event may finish it
             self._hungry = machine.wants_submits()
             deadline = machine.next_deadline()
+            if self._spare_at and self._spare_at < inf:
+                deadline = self._spare_at if deadline is None else min(deadline, self._spare_at)
             self._wakes = inf if deadline is None else deadline
             if inbox and (self._hungry or self._has_deadlines or type(inbox[0]) is tuple):
                 self._hungry = False
@@ -560,6 +575,8 @@ class Engine:
                 if mask & ~OUT:
                     self._read(link)
             if deadline is not None and monotonic() >= deadline:
+                if self._spare_at and self._spare_at <= monotonic():
+                    self._give_up_spare()
                 self._read_all_due()
                 self._obey(machine.handle(ev.Ticked(monotonic())))
 
@@ -613,6 +630,10 @@ class Engine:
             self._answer_lookers()
         elif word is _Word.ROOM:
             self._hear_again(item[1])
+        elif word is _Word.RETURN:
+            self._return(item[1])
+        elif word is _Word.SPARE:
+            self._spare_at = monotonic() + SPARE_SECONDS
         elif word is _Word.CLOSE:
             self._obey(machine.handle(ev.CloseAsked(item[1], monotonic())))
         elif word is _Word.KILL:
@@ -672,12 +693,17 @@ class Engine:
         link = self._links[command.worker]
         parts: list[bytes] = []
         tokens: list[bytes] = []
+        if link.holdings.has_word:
+            parts.append(link.holdings.words())
         for call in command.jobs:
             for definition in call.needs:
                 if link.known.get(definition.key) != definition.version:
                     link.known[definition.key] = definition.version
                     parts.append(HEADER.pack(len(definition.data), definition.key, DEFINE, 0, 0))
                     parts.append(definition.data)
+            if call.beside:
+                parts.append(link.holdings.lend(call))
+                self._has_lent()
             payload = call.payload
             attempt = call.attempt
             if attempt > 1:
@@ -733,7 +759,46 @@ class Engine:
             kept, gone = found[: command.keep], found[command.keep :]
         if kept:
             os.write(link.child.token_write, b"".join(map(TOKEN.pack, kept)))
+        self._take_back(link, gone)
         self._obey(self._machine.handle(ev.Revoked(link.worker, gone, monotonic())))
+
+    def _take_back(self, link: _Link, calls: Iterable[int]) -> None:
+        """End the loans of calls that the worker has not begun with."""
+        flight = self._machine.flight(link.worker)
+        for number in calls:
+            call = flight.get(number)
+            if call is not None and call.loans:
+                link.holdings.take_back(call)
+
+    def _has_lent(self) -> None:
+        """Prepare for the time when memory that was lent is no more in use."""
+        if not self._spare_at:
+            from .._memory.segments import arena_now
+
+            self._spare_at = inf
+            arena_now().listen(self._hear_of_spare)
+
+    def _hear_of_spare(self) -> None:
+        """Learn, from a finaliser, that large memory came back."""
+        if self._spare_at == inf and not self.closed:
+            self._tell(_Word.SPARE)
+
+    def _return(self, worker: int) -> None:
+        """Tell a worker at once what it gets back."""
+        link = self._links.get(worker)
+        if link is not None and link.holdings.has_word:
+            self._write(link, [link.holdings.words()])
+
+    def _give_up_spare(self) -> None:
+        """Give memory back to the system that has not been in use for a while."""
+        from .._memory.segments import arena_now
+
+        self._spare_at = inf
+        for link in list(self._links.values()):
+            words = link.holdings.words(spare=True)
+            if words:
+                self._write(link, [words])
+        arena_now().trim()
 
     def _unclaimed(self, link: _Link) -> list[int]:
         """Empty the claims pipe."""
@@ -831,7 +896,7 @@ class Engine:
 
     def _welcome(self, worker: int, child: Child, needs: Iterable[Definition]) -> None:
         """Take over a process that was just made."""
-        link = _Link(worker, child)
+        link = _Link(worker, child, lambda: self._tell(_Word.RETURN, worker))
         self._links[worker] = link
         self._tally.worker_came()
         fd = child.sock.fileno()
@@ -879,7 +944,14 @@ class Engine:
             done.append(number)
             call = flight.get(number)
             if call is not None:
-                answers.append((call, SealedAnswer(kind, payload, call.label, pid, duration)))
+                answers.append(
+                    (
+                        call,
+                        SealedAnswer(
+                            kind, payload, call.label, pid, duration, link.holdings.shipment(number)
+                        ),
+                    )
+                )
         if done:
             if link.voice is not None:
                 self._hear_out(link, is_last=len(done) >= len(flight))
@@ -897,6 +969,7 @@ class Engine:
                     sealed.make_timeout(call.within if call.expired else call.limit, total=call.expired)
                 sealed.attempts = call.attempt
                 call.payload = b""
+                call.beside = ()
                 if link.voice is None:
                     call.sink._deliver(sealed)
                 else:
@@ -915,12 +988,18 @@ class Engine:
             self._obey(self._machine.handle(ev.InitFailed(link.worker, monotonic())))
         elif kind == LOG:
             self._log(link, payload)
+        elif kind in (LOAN, RETURN, FORGET):
+            link.holdings.take(number, kind, payload)
+            if kind == RETURN:
+                self._hear_of_spare()
         else:
             call = self._machine.flight(link.worker).get(number)
             if call is not None and kind == ITEM:
-                call.sink.take(SealedAnswer(VALUE, payload, call.label))  # type: ignore[attr-defined]  # streams
+                item = SealedAnswer(VALUE, payload, call.label, beside=link.holdings.shipment(number))
+                call.sink.take(item)  # type: ignore[attr-defined]  # streams
             elif call is not None:
-                call.sink._hear(SealedAnswer(VALUE, payload, call.label))
+                beside = link.holdings.shipment(number)
+                call.sink._hear(SealedAnswer(VALUE, payload, call.label, beside=beside))
 
     # -- what workers print and log
 
@@ -1055,6 +1134,7 @@ class Engine:
         if not (self._machine.is_going_home(link.worker) and child.exit_code() == 0):
             child.kill()  # what it had started; a worker that went home has left only what was meant to stay
         self._suspect(self._obituary(link, None))
+        link.holdings.end()
         self._obey(self._machine.handle(ev.Died(link.worker, unclaimed, monotonic())))
         del self._links[link.worker]
         self._count_out(link)
@@ -1109,6 +1189,7 @@ class Engine:
         for link in list(self._links.values()):
             for call in list(self._machine.flight(link.worker).values()):
                 self._deliver(call, SealedBreak(self.break_error), None)
+            link.holdings.end()
             link.child.close()
         self._links.clear()
         self._stop_starter()
@@ -1116,6 +1197,11 @@ class Engine:
         while self._lookers:
             self._lookers.pop().release()
         self._starter.close()
+        if self._spare_at:
+            from .._memory.segments import arena_now
+
+            arena_now().forget(self._hear_of_spare)
+            arena_now().trim()
         if self._poller is not None:
             self._poller.close()
         self._bell.close()

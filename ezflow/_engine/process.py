@@ -42,7 +42,7 @@ def known_tracker() -> int | None:
 class WorkerEnds:
     """What a worker holds of its channels; every number is above 2 and not inherited by programs it starts."""
 
-    __slots__ = ("control_read", "lifeline", "outputs", "sock", "stacks_write", "token_read")
+    __slots__ = ("control_read", "desk", "lifeline", "outputs", "sock", "stacks_write", "token_read")
 
     def __init__(
         self,
@@ -50,6 +50,7 @@ class WorkerEnds:
         token_read: int,
         control_read: int,
         stacks_write: int,
+        desk: socket.socket,
         outputs: tuple[int, ...],
         lifeline: int,
     ) -> None:
@@ -57,6 +58,7 @@ class WorkerEnds:
         self.token_read = token_read
         self.control_read = control_read
         self.stacks_write = stacks_write
+        self.desk = desk  # over which descriptors come and go
         self.outputs = outputs  # to be standard output and error; empty if those are the parent's
         self.lifeline = lifeline
 
@@ -157,12 +159,14 @@ class WorkerProcess(Process):
         for fd in fds:
             os.set_inheritable(fd, False)
         sock = socket.socket(fileno=fds[0])
-        ends = WorkerEnds(sock, fds[1], fds[2], fds[3], tuple(fds[4:]), watched)
+        desk = socket.socket(fileno=fds[4])
+        ends = WorkerEnds(sock, fds[1], fds[2], fds[3], desk, tuple(fds[5:]), watched)
         self._surroundings.apply()
         packed, self._packed = self._packed, b""
         try:
             self._main(ends, packed, inherited)
         finally:
+            desk.close()
             sock.close()  # not left to the interpreter's end, which would warn under -W error
 
 

@@ -41,34 +41,42 @@ from .._wire.messages import (
     DEFINE,
     ERROR,
     EXIT,
+    FORGET,
     GRANT,
     HEADER,
     HEAVY,
     INIT_FAILED,
     ITEM,
+    LOAN,
     LOG,
     MAX_MICROS,
     NO_MORE,
     READY,
     REPORT,
+    RETURN,
     TOKEN,
     UNREADABLE,
     UNSENDABLE,
     VALUE,
 )
+from .belongings import Belongings, put_aside
 from .current import running
 from .finish import UNFINISHED, finish
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import FrameType
 
+    from .._memory.cargo import Part
     from .._wire.workspace import Workspace
     from .child import WorkerEnds
     from .outlet import Levels, Outlet
 
 READ_SIZE: Final = 1 << 16
 """Bytes asked for by one read, into a buffer that is kept (see `channel`)."""
+
+SPARE_SECONDS: Final = 5
+"""Seconds without work after which memory that is kept for large results is given back to the system."""
 
 JOIN_BELOW: Final = 1 << 16
 """Bytes below which header and payload are joined to one write."""
@@ -84,8 +92,15 @@ STACKS_SIGNAL: Final = signal.SIGRTMIN + 8 if hasattr(signal, "SIGRTMIN") else s
 class Intake:
     """What the parent sent, in order, and the claims that go with it."""
 
-    def __init__(self, sock: socket.socket, claims: int, define: Callable[[int, bytes], None]) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        claims: int,
+        define: Callable[[int, bytes], None],
+        belongings: Belongings,
+    ) -> None:
         os.set_blocking(claims, False)
+        self._belongings = belongings
         self._sock = sock
         self._claims = claims
         self._define = define
@@ -113,10 +128,13 @@ class Intake:
                     return number, payload, attempt, index
                 if self._claimed == NO_MORE:
                     return None
+                self._belongings.skip(number)
             elif kind == DEFINE:
                 self._define(number, payload)
             elif kind == EXIT:
                 return None
+            elif kind in (LOAN, RETURN, FORGET):
+                self._belongings.take(number, kind, payload)
             # else: credit for a stream that has ended
 
     def fileno(self) -> int:
@@ -159,6 +177,8 @@ class Intake:
     def _fill(self) -> None:
         """Read from the parent, at least once, and queue the frames that are complete."""
         rest = self._rest
+        if self._belongings.has_spare and not self._socket_poll.poll(SPARE_SECONDS * 1000):
+            self._belongings.give_up_spare()
         got = self._sock.recv_into(self._scratch)
         if not got:
             os._exit(0)  # the parent is gone
@@ -256,7 +276,7 @@ def main(ends: WorkerEnds, config: bytes, inherited: Any) -> None:
     window = Window(ends.control_read)
     signal.signal(INTERRUPT_SIGNAL, window.on_signal)
     space = Workspace(forked=settings["forked"])
-    loop = _Loop(ends.sock, ends.token_read, window, space, settings["max_rss"])
+    loop = _Loop(ends.sock, ends.desk, ends.token_read, window, space, settings["max_rss"])
     if "output" in settings:
         loop.forward_output(ends.outputs, *settings["output"])
     if not loop.initialise(settings, inherited):
@@ -268,14 +288,21 @@ class _Loop:
     """Take a call, run it, answer; again."""
 
     def __init__(
-        self, sock: socket.socket, claims: int, window: Window, space: Workspace, max_rss: int | None
+        self,
+        sock: socket.socket,
+        desk: socket.socket,
+        claims: int,
+        window: Window,
+        space: Workspace,
+        max_rss: int | None,
     ) -> None:
         sock.setblocking(True)
         self._sock = sock
         self._window = window
         self._space = space
         self._max_rss = max_rss
-        self._intake = Intake(sock, claims, space.define)
+        self._belongings = Belongings(desk, self._tell)
+        self._intake = Intake(sock, claims, space.define, self._belongings)
         self._pid = os.getpid()
         self._thread = get_ident()
         self._sending = allocate_lock()  # threads of a call may report progress
@@ -309,7 +336,7 @@ class _Loop:
             self._leave_if_forked()
             self._log_failure(error)
             self._let_out()
-            self._send(0, INIT_FAILED, 0, 0, self._pack_error(error))
+            self._send(0, INIT_FAILED, 0, 0, self._pack_error(error, []))
             return False
         self._leave_if_forked()
         self._let_out()
@@ -340,17 +367,20 @@ class _Loop:
             call, payload, running.attempt, running.index = item
             item = None
             start = running.started = monotonic()
-            kind, answer, flags = self._execute(call, payload)
+            beside: list[Part] = []
+            kind, answer, flags = self._execute(call, payload, beside)
             payload = b""
             if self._outlet is not None:
                 self._outlet.end_call()
             if self._max_rss is not None and _resident_bytes() > self._max_rss:
                 flags |= HEAVY
-            self._send(call, kind, flags, min(int((monotonic() - start) * 1e6), MAX_MICROS), answer)
+            micros = min(int((monotonic() - start) * 1e6), MAX_MICROS)
+            self._send(call, kind, flags, micros, answer, beside)
             answer = b""
+            del beside
 
-    def _execute(self, call: int, payload: bytes) -> tuple[int, bytes, int]:
-        """Run one call; give the kind of answer, its bytes and its flags.
+    def _execute(self, call: int, payload: bytes, beside: list[Part]) -> tuple[int, bytes, int]:
+        """Run one call; give the kind of answer, its bytes and its flags, and fill what goes beside the bytes.
 
         Two nested blocks, because an interrupt may strike while the error of
         the call is being packed.  In the outer handler the window is closed: it
@@ -362,7 +392,7 @@ class _Loop:
             try:
                 window.call = call
                 window.strike()
-                fn, args, kwargs = self._space.unpack_call(payload)
+                fn, args, kwargs = self._space.unpack_call(payload, self._belongings.open(call))
                 extras = running.extras = self._space.extras
                 kind = ERROR
                 running.number = call
@@ -392,7 +422,8 @@ class _Loop:
                 self._leave_if_forked()
                 kind = UNSENDABLE
                 fn = args = kwargs = None  # type: ignore[assignment]  # freed before the worker idles
-                answer = self._space.pack_value(value)
+                answer = self._space.pack_value(value, beside)
+                value = None
                 window.call = 0
                 return VALUE, answer, 0
             except BaseException as error:
@@ -404,32 +435,38 @@ class _Loop:
                     _cut_own_frames(error)
                 elif kind == UNSENDABLE and not isinstance(error, Exception):
                     kind = ERROR  # sys.exit while pickling is the call's own end, as in the standard pool
-                answer = self._pack_error(error)
+                answer = self._pack_error(error, beside)
                 flags = AGAIN if kind == ERROR and _is_to_repeat(error, running.extras) else 0
                 window.call = 0
                 return kind, answer, flags
         except BaseException as error:
             error.__context__ = None  # the error that was being packed: it would be packed again
             _cut_own_frames(error)
-            return ERROR, self._pack_error(error), 0
+            return ERROR, self._pack_error(error, beside), 0
         finally:
             running.extras = None
 
-    def _pack_error(self, error: BaseException) -> bytes:
-        return pack_exception(error, self._space.pack_value)
+    def _pack_error(self, error: BaseException, beside: list[Part]) -> bytes:
+        beside.clear()
+        return put_aside(pack_exception(error, self._space.pack_value), beside)
 
     def _leave_if_forked(self) -> None:
         """End a process that a call forked and that came back here: the socket is not its own."""
         if os.getpid() != self._pid:
             os._exit(0)
 
-    def _send(self, call: int, kind: int, flags: int, micros: int, payload: bytes) -> None:
+    def _send(
+        self, call: int, kind: int, flags: int, micros: int, payload: bytes, beside: Sequence[Part] = ()
+    ) -> None:
         self._leave_if_forked()
         head = HEADER.pack(len(payload), call, kind, flags, micros)
         try:
             with self._sending:
                 while self._records:
                     self._sock.sendall(self._records.popleft())
+                if beside or self._belongings.has_word:
+                    for frame in self._belongings.frames(call, beside):
+                        self._sock.sendall(frame)
                 if len(payload) < JOIN_BELOW:
                     self._sock.sendall(head + payload)
                 else:
@@ -480,17 +517,27 @@ class _Loop:
             raise RuntimeError(
                 "this is a process that the call has forked; only the call itself can send word"
             )
-        answer = self._space.pack_value(value)
+        beside: list[Part] = []
+        answer = self._space.pack_value(value, beside)
         window = self._window
         if get_ident() != self._thread:
-            self._send(call, kind, 0, 0, answer)
+            self._send(call, kind, 0, 0, answer, beside)
             return
         was_open, window.call = window.call, 0
         try:
-            self._send(call, kind, 0, 0, answer)
+            self._send(call, kind, 0, 0, answer, beside)
         finally:
             window.call = was_open
             window.strike()
+
+    def _tell(self, frames: Sequence[bytes]) -> None:
+        """Send word that belongs to no call, while there is none."""
+        try:
+            with self._sending:
+                for frame in frames:
+                    self._sock.sendall(frame)
+        except OSError:
+            os._exit(1)
 
     def _stream(self, call: int, value: Any, credit: int) -> Any:
         """Send the items of what a call returned; give what is left to be finished."""

@@ -40,10 +40,11 @@ from .where import by_value_modules, is_importable, is_sent_by_value
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from types import CodeType
     from typing import Any, Final, TypeAlias
 
+    from .._memory.cargo import Part
     from .functions import CodeFacts
     from .mirror import Root
 
@@ -101,6 +102,7 @@ class Codec(Builder):
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
         extras: Mapping[str, Any] | None = None,
+        beside: list[Part] | None = None,
     ) -> Packed:
         """Pickle a call.
 
@@ -114,6 +116,8 @@ class Codec(Builder):
             Keyword arguments.
         extras : dict, optional
             What else the worker is to know; `Workspace.extras` there.
+        beside : list, optional
+            Gets what is to travel beside the payload: large buffers.  Without it they are in the payload.
 
         Returns
         -------
@@ -154,17 +158,14 @@ class Codec(Builder):
                 if module is not None and getattr(_modules.get(module), name, None) is fn:
                     what = module, name
             pickler.outside = fn
+            pickler.leaves_out = beside is not None
             pickler.dump((what, args, kwargs) if extras is None else (what, args, kwargs, extras))
             if pickler.is_inside:  # the function is in its own closure, or shares a cell with another one
                 pickler = CallPickler(self)
+                pickler.leaves_out = beside is not None
                 pickler.dump((fn, args, kwargs) if extras is None else (fn, args, kwargs, extras))
                 roots = ()
-            pieces = pickler.pieces
-            if len(pieces) == 1:
-                body = pieces.pop()
-            else:
-                body = b"".join(pieces)
-                pieces.clear()
+            body = pickler.take_bytes() if beside is None else pickler.take_aside(beside)
             pickler.clear_memo()
             pickler.outside = None  # keeps nothing of the user's alive
             if pickler.needs:
@@ -180,7 +181,7 @@ class Codec(Builder):
         except Exception as error:
             explained = self._explain(error, fn, args, kwargs)
             raise explained from explained.__cause__
-        if len(body) < KEEP_BELOW:
+        if 0 < len(body) < KEEP_BELOW:
             self._idle.append(pickler)
         return packed
 
@@ -508,8 +509,10 @@ def loads(data: bytes | bytearray | memoryview) -> Any:
     return pickle.loads(data)
 
 
-def unpack_value(data: bytes | bytearray | memoryview, call: str = "the call") -> Any:
-    """Open the result of a call; `call` is its label.
+def unpack_value(
+    data: bytes | bytearray | memoryview, call: str = "the call", beside: Sequence[memoryview] = ()
+) -> Any:
+    """Open the result of a call; `call` is its label, `beside` are its large buffers.
 
     Raises
     ------
@@ -517,7 +520,7 @@ def unpack_value(data: bytes | bytearray | memoryview, call: str = "the call") -
         With the original error as its cause.
     """
     try:
-        return pickle.loads(data)
+        return pickle.loads(data, buffers=beside)
     except Exception as error:
         from .. import errors
 

@@ -46,6 +46,14 @@ REPORT: Final = 16
 LOG: Final = 17
 """A log record, of a call or of none; the payload is a pickled dictionary."""
 
+# both ways; see `_memory`
+LOAN: Final = 30
+"""Large buffers of the next message with this number; the payload is a table of `_memory.cargo`."""
+RETURN: Final = 31
+"""Loans that the receiver has no more use for."""
+FORGET: Final = 32
+"""Segments that the lender has given up."""
+
 ITEM: Final = 20
 """One item of a generator that is streamed; the payload is a packed value."""
 

@@ -19,8 +19,8 @@ from a list and put back after success, both in one atomic step. So a second
 thread, a ``__reduce__`` that submits a call, or an exception in the middle
 can never meet a pickler in use.
 
-The next step, protocol 5 out-of-band buffers, enters here: a
-``buffer_callback`` given to `WirePickler`, and the buffers beside the bytes.
+Large buffers (protocol 5) are left out of the bytes if whoever pickles asks for
+it; `_memory` brings them to the other side.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from types import (
     ModuleType,
 )
 
+from .._memory.cargo import STREAM_FROM, is_large
 from . import rebuild
 from .where import is_default, is_importable, named
 
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Final
 
+    from .._memory.cargo import Part
     from .functions import CodeFacts
 
 PROTOCOL: Final = 5
@@ -64,8 +66,11 @@ _modules = sys.modules
 _plain: set[type] = {BuiltinFunctionType}
 """Types whose instances C pickles without help."""
 
-_SCALARS: Final = frozenset({int, float, bool, str, bytes, type(None)})
+_SCALARS: Final = frozenset({int, float, bool, type(None)})
 """Types whose values hold nothing that could need a decision."""
+
+_TEXTS: Final = frozenset({str, bytes})
+"""The same, but they may be long."""
 
 _LRU_CACHE: Final = type(functools.lru_cache(lambda: None))
 
@@ -100,18 +105,48 @@ class WirePickler(pickle.Pickler):
     def __init__(self) -> None:
         sink = Sink()
         self.pieces = sink.pieces
-        super().__init__(sink, PROTOCOL)
+        self.buffers: list[pickle.PickleBuffer] = []
+        """Large buffers that were left out of the bytes, if `leaves_out`."""
+        self.leaves_out = False
+        super().__init__(sink, PROTOCOL, buffer_callback=self._take_buffer)
+
+    def _take_buffer(self, buffer: pickle.PickleBuffer) -> bool:
+        """Say whether a buffer goes into the bytes."""
+        if self.leaves_out and is_large(buffer):
+            self.buffers.append(buffer)
+            return False
+        return True
 
     def dumps(self, obj: object) -> bytes:
         """Pickle into one bytes object; after an exception the pickler must not be used again."""
         self.dump(obj)
+        data = self.take_bytes()
+        self.clear_memo()
+        return data
+
+    def take_bytes(self) -> bytes:
+        """Give what the last `dump` has written."""
         pieces = self.pieces
         if len(pieces) == 1:
-            data = pieces.pop()
-        else:
-            data = b"".join(pieces)
+            return pieces.pop()
+        data = b"".join(pieces)
+        pieces.clear()
+        return data
+
+    def take_aside(self, beside: list[Part]) -> bytes:
+        """Give what the last `dump` has written; put its large buffers beside it, and the bytes too if they are many."""
+        buffers, pieces = self.buffers, self.pieces
+        self.leaves_out = False
+        if not buffers and (len(pieces) == 1 and len(pieces[0]) < STREAM_FROM):
+            return pieces.pop()
+        is_long = sum(map(len, pieces)) >= STREAM_FROM
+        data = b"" if is_long else self.take_bytes()
+        if buffers or is_long:
+            from .._memory.cargo import stow
+
+            beside += stow(buffers, pieces if is_long else ())
+            buffers.clear()
             pieces.clear()
-        self.clear_memo()
         return data
 
     # The return type is what pickle allows: a reduce value, a global's name, or NotImplemented.
@@ -392,11 +427,11 @@ class ResultPickler(WirePickler):
         self._is_known = is_known
         self._spaces: dict[int, dict[str, Any]] = {}
 
-    def dumps(self, obj: object) -> bytes:
-        """Pickle into one bytes object."""
+    def dump(self, obj: object) -> None:
+        """Pickle anew."""
         if self._spaces:
             self._spaces = {}
-        return super().dumps(obj)
+        super().dump(obj)
 
     def named_here(self, obj: Any, module: str, qualname: str) -> Any:
         """By name if the parent has it under this name."""
@@ -440,16 +475,23 @@ class ResultPickling:
         self._is_known = is_known
         self._idle: list[ResultPickler] = []
 
-    def dumps(self, value: object) -> bytes:
+    def dumps(self, value: object, beside: list[Part] | None = None) -> bytes:
         """Pickle a result; raises the original error, with the path of the culprit in a note and in `path`."""
-        if type(value) in _SCALARS:
+        kind = type(value)
+        if kind in _SCALARS or (kind in _TEXTS and len(value) < STREAM_FROM):  # type: ignore[arg-type]  # both have it
             return pickle.dumps(value, PROTOCOL)  # no decision of ours is asked for
         try:
             pickler = self._idle.pop()
         except IndexError:
             pickler = ResultPickler(self._is_known)
         try:
-            data = pickler.dumps(value)
+            if beside is None:
+                data = pickler.dumps(value)
+            else:
+                pickler.leaves_out = True
+                pickler.dump(value)
+                data = pickler.take_aside(beside)
+                pickler.clear_memo()
         except Exception as error:
             from .diagnose import find_path, kept, note_path
 
@@ -457,7 +499,7 @@ class ResultPickling:
                 path = find_path({"result": value}, self._try)
             note_path(error, path)
             raise
-        if len(data) < KEEP_BELOW:
+        if 0 < len(data) < KEEP_BELOW:
             self._idle.append(pickler)
         return data
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Final
 
+    from .._memory import cargo
     from .pickling import ResultPickling
 
     Part = Callable[[], None]
@@ -95,10 +96,10 @@ class Workspace:
         self._pending[key] = bytes(data)
 
     def unpack_call(
-        self, payload: bytes | bytearray
+        self, payload: bytes | bytearray, beside: list[memoryview] | None = None
     ) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-        """Rebuild a call; raises what the user's objects raise."""
-        if payload[0] != NO_COUNT:
+        """Rebuild a call, `beside` being its large buffers; raises what the user's objects raise."""
+        if payload and payload[0] != NO_COUNT:
             count = COUNT.unpack_from(payload, 1)[0]
             start = 3 + 8 * count
             if self._pending:
@@ -114,7 +115,14 @@ class Workspace:
                 payload = view[start:]  # type: ignore[assignment]  # loads takes any buffer
             else:
                 payload = memoryview(payload)[start:]  # type: ignore[assignment]
-        parts = loads(payload)
+        if beside is None:
+            parts = loads(payload)
+        else:
+            if not payload:  # it is large itself
+                payload = beside.pop()  # type: ignore[assignment]
+            parts = loads(payload, buffers=beside)
+            beside.clear()
+            payload = b""
         if len(parts) == 3:
             token, args, kwargs = parts
             self.extras = None
@@ -151,13 +159,13 @@ class Workspace:
             return getattr(module, second), args, kwargs
         return token, args, kwargs
 
-    def pack_value(self, value: object) -> bytes:
-        """Pickle what a call returned, for the parent.
+    def pack_value(self, value: object, beside: list[cargo.Part] | None = None) -> bytes:
+        """Pickle what a call returned, for the parent; what goes beside the bytes is added to `beside`.
 
         Raises the original error; a note and its attribute `path` name the culprit (``result['a'].lock``).
         """
         pickling = self._pickling or self.prepare()
-        return pickling.dumps(value)
+        return pickling.dumps(value, beside)
 
     def prepare(self) -> ResultPickling:
         """Import what pickles results, before the user's code can use up the descriptors which that takes."""

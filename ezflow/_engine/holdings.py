@@ -1,0 +1,108 @@
+"""What the parent has lent to one worker, and what it has borrowed from it: the large values beside messages.
+
+The dispatcher owns it; nothing of it is imported before the first large value.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from .._wire.messages import FORGET, HEADER, LOAN, RETURN
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Sequence
+
+    from .._call import Call
+    from .._memory.borrowing import Borrowing, Shipment
+    from .._memory.lending import Lending
+
+TELL_FROM: Final = 1 << 20
+"""Bytes from which on a worker is told at once that its memory is free again; of less it hears with its next call."""
+
+
+class Holdings:
+    """Both ends that the parent has of the memory it shares with one worker.
+
+    Parameters
+    ----------
+    desk : socket
+        Over which descriptors come and go.
+    ring : callable
+        Called by finalisers when the worker is to be told something.
+    """
+
+    def __init__(self, desk: socket.socket, ring: Callable[[], None]) -> None:
+        self._desk = desk
+        self._ring = ring
+        self._shipments: dict[int, Shipment | OSError] = {}
+        self._borrowing: Borrowing | None = None
+        self._lending: Lending | None = None
+
+    def take(self, call: int, kind: int, payload: bytes | bytearray) -> None:
+        """Take a frame from the worker."""
+        if kind == LOAN:
+            if self._borrowing is None:
+                from .._memory.borrowing import Borrowing
+
+                self._borrowing = Borrowing(self._desk, self._on_return)
+            try:
+                self._shipments[call] = self._borrowing.accept(payload)
+            except OSError as error:
+                self._shipments[call] = error
+        elif kind == RETURN and self._lending is not None:
+            self._lending.returned(payload)
+        elif kind == FORGET and self._borrowing is not None:
+            self._borrowing.forget(payload)
+
+    def _on_return(self, nbytes: int) -> None:
+        if nbytes >= TELL_FROM:
+            self._ring()
+
+    def shipment(self, call: int) -> Shipment | OSError | None:
+        """Give what came beside the message with this number."""
+        return self._shipments.pop(call, None) if self._shipments else None
+
+    def lend(self, call: Call) -> bytes:
+        """Lend what goes beside a call; give the frame that tells of it."""
+        if self._lending is None:
+            from .._memory.lending import Lending
+
+            self._lending = Lending(self._desk)
+        table, call.loans = self._lending.offer(call.beside, private=call.retry is not None)
+        return _frame(call.id, LOAN, table)
+
+    def take_back(self, call: Call) -> None:
+        """End the loans of a call that the worker has not begun with."""
+        if self._lending is not None and call.loans:
+            self._lending.take_back(call.loans)
+            call.loans = ()
+
+    @property
+    def has_word(self) -> bool:
+        """Whether the worker is to be told something with the next message."""
+        return self._borrowing is not None and bool(self._borrowing.returned)
+
+    def words(self, *, spare: bool = False) -> bytes:
+        """Give the frames that tell the worker what it gets back and what it is to forget; `spare`: all that is idle."""
+        words = b""
+        if self.has_word:
+            assert self._borrowing is not None
+            words += _frame(0, RETURN, self._borrowing.notices())
+        if self._lending is not None:
+            gone = self._lending.spare() if spare else self._lending.outgrown()
+            if gone:
+                words += _frame(0, FORGET, gone)
+        return words
+
+    def end(self) -> None:
+        """The worker is gone."""
+        if self._lending is not None:
+            self._lending.end()
+        if self._borrowing is not None:
+            self._borrowing.close()
+        self._shipments.clear()
+
+
+def _frame(number: int, kind: int, payload: bytes) -> bytes:
+    return HEADER.pack(len(payload), number, kind, 0, 0) + payload

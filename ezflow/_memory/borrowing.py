@@ -1,0 +1,232 @@
+"""What one lender has lent to this process: the mappings, and the notices of what nobody looks at any more."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import socket
+import sys
+import weakref
+from collections import deque
+
+from .cargo import COUNT, ENTRY, EXCLUSIVE, FOREIGN, INLINE
+from .lending import FORGOTTEN, KEPT, NUMBER, RETURN, SPOILED
+
+TYPE_CHECKING = False  # typing costs milliseconds to import
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Final
+
+MOST_PRIVATE: Final = 64
+"""Private mappings at the same time; beyond, what comes is copied out at once."""
+
+_n_forks = 0
+"""Forks of this process: what was on loan at one of them may be looked at by the child for ever."""
+
+
+class _Place:
+    """One segment of the lender's as this process has it."""
+
+    __slots__ = ("fd", "mapped", "nbytes")
+
+    def __init__(self, fd: int, nbytes: int) -> None:
+        self.fd = fd
+        self.nbytes = nbytes
+        self.mapped: mmap.mmap | None = None
+
+    def close(self) -> None:
+        fd, self.fd = self.fd, -1
+        self.mapped = None  # unmapped with the last view
+        if fd >= 0:
+            os.close(fd)
+
+
+class Borrowing:
+    """The segments of one lender.
+
+    One thread calls `accept` and `notices`; views are made, used and dropped anywhere.
+
+    Parameters
+    ----------
+    sock : socket
+        Brings descriptors, each in a message of its own that came before the table which names it.
+    tell : callable, optional
+        Called with the size when something large is returned, from a finaliser.
+    """
+
+    def __init__(self, sock: socket.socket, tell: Callable[[int], None] | None = None) -> None:
+        self._sock = sock
+        self._places: dict[int, _Place] = {}
+        self._fds: dict[int, int] = {}  # that came and were not named yet
+        self.returned: deque[tuple[int, int, int]] = deque()  # loan, forks when it began, flags
+        self._tell = tell
+        self.private: dict[int, None] = {}  # loans that have a mapping of their own
+
+    def accept(self, table: bytes | bytearray) -> Shipment:
+        """Take a table; OSError if a descriptor could not be received.  Looks at no memory yet."""
+        (n,) = COUNT.unpack_from(table)
+        entries = [ENTRY.unpack_from(table, COUNT.size + i * ENTRY.size) for i in range(n)]
+        position = COUNT.size + n * ENTRY.size
+        inline: list[memoryview] = []
+        view = memoryview(table)
+        loans: dict[int, tuple[_Place, int]] = {}
+        error: OSError | None = None
+        for loan, number, size, _, nbytes, how in entries:
+            if how == INLINE:
+                inline.append(view[position : position + nbytes])
+                position += nbytes
+            elif loan not in loans:
+                try:
+                    place = self._places.get(number) or self._receive(number, size, keep=not how & FOREIGN)
+                except OSError as caught:
+                    error = caught
+                    self.returned.append((loan, _n_forks, FORGOTTEN))
+                    continue
+                loans[loan] = place, how
+        if error is not None:
+            for loan in loans:
+                self.returned.append((loan, _n_forks, KEPT))
+            raise error
+        return Shipment(self, entries, inline, loans)
+
+    def _receive(self, number: int, size: int, *, keep: bool) -> _Place:
+        """Find the descriptor of a segment among those that came."""
+        while number not in self._fds:
+            data, fds, flags, _ = socket.recv_fds(self._sock, NUMBER.size, 1, socket.MSG_CMSG_CLOEXEC)
+            if not data:
+                raise OSError("the other side is gone")
+            (came,) = NUMBER.unpack(data)
+            if not fds or flags & socket.MSG_CTRUNC:
+                self._fds[came] = -1
+                continue
+            self._fds[came] = fds[0]
+        fd = self._fds.pop(number)
+        if fd < 0:
+            import errno
+
+            raise OSError(errno.EMFILE, "no descriptor is left for the shared memory of a large value")
+        place = _Place(fd, size)
+        if keep:
+            self._places[number] = place
+        return place
+
+    def forget(self, numbers: bytes | bytearray) -> None:
+        """Unmap segments that the lender has given up."""
+        for (number,) in NUMBER.iter_unpack(numbers):
+            place = self._places.pop(number, None)
+            if place is not None:
+                place.close()
+
+    def notices(self) -> bytes:
+        """Give what is to be sent to the lender about loans that nobody looks at any more."""
+        found: list[bytes] = []
+        while self.returned:
+            loan, n_forks, flags = self.returned.popleft()
+            found.append(RETURN.pack(loan, flags if n_forks == _n_forks else flags | SPOILED))
+        return b"".join(found)
+
+    def give_back(self, loan: int, n_forks: int, nbytes: int) -> None:
+        """End a loan; a finaliser of the memory's last view calls it."""
+        self.private.pop(loan, None)
+        self.returned.append((loan, n_forks, KEPT))
+        if self._tell is not None:
+            self._tell(nbytes)
+
+    def close(self) -> None:
+        """Give the descriptors back; memory stays mapped as long as somebody looks at it."""
+        for place in self._places.values():
+            place.close()
+        self._places.clear()
+        for fd in self._fds.values():
+            if fd >= 0:
+                os.close(fd)
+        self._fds.clear()
+        self._tell = None
+
+
+class Shipment:
+    """The buffers of one message, not yet looked at.  What is dropped unopened is returned, too."""
+
+    __slots__ = ("__weakref__", "_borrowing", "_entries", "_inline", "_loans", "_n_forks")
+
+    def __init__(
+        self,
+        borrowing: Borrowing,
+        entries: list[tuple[int, int, int, int, int, int]],
+        inline: list[memoryview],
+        loans: dict[int, tuple[_Place, int]],
+    ) -> None:
+        self._borrowing = borrowing
+        self._entries = entries
+        self._inline = inline
+        self._loans = loans
+        self._n_forks = _n_forks
+
+    def open(self) -> list[memoryview]:
+        """Give the memory, once; each loan ends with the last view of its own."""
+        blocks: dict[int, memoryview] = {}
+        ends: dict[int, int] = {}
+        for loan, _, _, offset, nbytes, _ in self._entries:
+            ends[loan] = max(ends.get(loan, 0), offset + nbytes)
+        for loan in list(self._loans):
+            place, how = self._loans[loan]
+            blocks[loan] = self._map(loan, place, how, ends[loan])
+            del self._loans[loan]
+        inline = iter(self._inline)
+        views: list[memoryview] = []
+        for loan, _, _, offset, nbytes, how in self._entries:
+            if how == INLINE:
+                views.append(memoryview(bytearray(next(inline))))
+            else:
+                views.append(blocks[loan][offset : offset + nbytes])
+        return views
+
+    def _map(self, loan: int, place: _Place, how: int, nbytes: int) -> memoryview:
+        from .raw import exporter
+
+        borrowing = self._borrowing
+        try:
+            if how & EXCLUSIVE:
+                mapped = place.mapped
+                if mapped is None:
+                    mapped = place.mapped = _map(place.fd, place.nbytes, mmap.MAP_SHARED)
+            elif len(borrowing.private) >= MOST_PRIVATE:
+                raise OSError
+            else:
+                mapped = _map(place.fd, place.nbytes, mmap.MAP_PRIVATE)
+                borrowing.private[loan] = None
+        except OSError:  # too many mappings or descriptors: a copy of its own
+            copied = bytearray(nbytes)
+            done = 0
+            while done < nbytes:
+                done += os.preadv(place.fd, [memoryview(copied)[done:]], done)
+            borrowing.returned.append((loan, self._n_forks, KEPT))
+            return memoryview(copied)
+        finally:
+            if how & FOREIGN:
+                place.close()
+        block = exporter(mapped, nbytes)
+        weakref.finalize(block, borrowing.give_back, loan, self._n_forks, nbytes).atexit = False
+        return memoryview(block).cast("B")
+
+    def __del__(self) -> None:
+        for loan, (place, how) in self._loans.items():
+            self._borrowing.returned.append((loan, self._n_forks, KEPT))
+            if how & FOREIGN:
+                place.close()
+
+
+def _map(fd: int, nbytes: int, flags: int) -> mmap.mmap:
+    """Map a segment to be read and written."""
+    if sys.version_info >= (3, 13):
+        return mmap.mmap(fd, nbytes, flags=flags, trackfd=False)
+    return mmap.mmap(fd, nbytes, flags=flags)
+
+
+def _before_fork() -> None:
+    global _n_forks  # noqa: PLW0603
+    _n_forks += 1
+
+
+if sys.platform != "win32":
+    os.register_at_fork(before=_before_fork)

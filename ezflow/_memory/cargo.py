@@ -1,0 +1,100 @@
+"""What travels beside a message: its large buffers, and the message itself if it is large."""
+
+from __future__ import annotations
+
+from struct import Struct
+
+TYPE_CHECKING = False  # typing costs milliseconds to import
+if TYPE_CHECKING:
+    import pickle
+    from collections.abc import Sequence
+    from typing import Final, TypeAlias
+
+    from .segments import Lease
+
+    Part: TypeAlias = "Span | bytes"
+
+ASIDE_FROM: Final = 1 << 16
+"""Bytes from which on a buffer travels beside its message.
+
+Smaller: more messages pay for a loan, 10 to 20 microseconds; larger: more bytes go through the socket, at about
+1 GB/s (`python -m tests.bench.memory` shows both).
+"""
+
+STREAM_FROM: Final = 1 << 18
+"""Bytes from which on the message itself is put into a segment."""
+
+ENTRY: Final = Struct("=QQQQQB7x")
+"""One buffer: number of the loan, number of the segment, its size, offset and size of the buffer, `how`."""
+
+COUNT: Final = Struct("=I")
+
+INLINE: Final = 0
+"""The bytes follow behind the table."""
+EXCLUSIVE: Final = 1
+"""The receiver may write to the memory itself."""
+PRIVATE: Final = 2
+"""Others read it, too: the receiver writes to copies of its own."""
+FOREIGN: Final = 4
+"""A flag: the segment comes only this once, so its descriptor is not kept."""
+
+
+class Span:
+    """A part of a segment that is held by a lease."""
+
+    __slots__ = ("lease", "nbytes", "offset")
+
+    def __init__(self, lease: Lease, offset: int, nbytes: int) -> None:
+        self.lease = lease
+        self.offset = offset
+        self.nbytes = nbytes
+
+
+def stow(buffers: Sequence[pickle.PickleBuffer], stream: Sequence[bytes] = ()) -> list[Part]:
+    """Put buffers, and behind them the pieces of a stream, into segments.
+
+    All smaller ones travel in one segment; each large buffer has one that others may share.  Where there is no memory
+    or no descriptor for a segment, the bytes themselves are given.
+    """
+    from .segments import SHARED_FROM, aligned, arena_now
+
+    raws = [buffer.raw() for buffer in buffers]
+    parts: list[Part] = [b""] * len(raws)
+    together: list[int] = []
+    for at, raw in enumerate(raws):
+        if raw.nbytes >= SHARED_FROM:
+            try:
+                parts[at] = Span(arena_now().lend_shared(raw), 0, raw.nbytes)
+            except OSError:
+                parts[at] = raw.tobytes()
+        else:
+            together.append(at)
+    n_stream = sum(map(len, stream))
+    total = sum(aligned(raws[at].nbytes) for at in together) + n_stream
+    if not total:
+        return parts if not stream else [*parts, b""]
+    try:
+        lease = arena_now().lend(total)
+        offset = 0
+        for at in together:
+            raw = raws[at]
+            lease.segment.fill([raw], offset)
+            parts[at] = Span(lease, offset, raw.nbytes)
+            offset += aligned(raw.nbytes)
+        if stream:
+            lease.segment.fill(stream, offset)
+            parts.append(Span(lease, offset, n_stream))
+    except OSError:  # no memory, no descriptor, a limit on file sizes
+        for at in together:
+            parts[at] = raws[at].tobytes()
+        if stream:
+            parts.append(b"".join(stream))
+    return parts
+
+
+def is_large(buffer: pickle.PickleBuffer) -> bool:
+    """Tell whether a buffer is better sent beside its message."""
+    try:
+        return buffer.raw().nbytes >= ASIDE_FROM
+    except BufferError:  # not contiguous
+        return False
