@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._engine.dispatcher import Engine
+    from ._engine.engine import Engine
 
 
 async def drain(engine: Engine, seconds: float | None) -> bool:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from ._call import Call, Sealed
-    from ._engine.dispatcher import Engine
+    from ._engine.engine import Engine
 
 T = TypeVar("T")
 

@@ -28,8 +28,8 @@ from ._cpus import thread_caps, usable_cpus
 from ._engine import exit as engine_exit
 from ._engine import worker
 from ._engine.child import Starter
-from ._engine.dispatcher import Engine
 from ._engine.echo import is_in_notebook, new_mark
+from ._engine.engine import Engine
 from ._engine.machine import Machine
 from ._engine.outlet import Levels
 from ._gather import ListFuture

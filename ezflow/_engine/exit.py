@@ -19,7 +19,7 @@ from multiprocessing import util
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .dispatcher import Engine
+    from .engine import Engine
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 _exiting = False

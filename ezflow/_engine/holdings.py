@@ -5,20 +5,66 @@ The dispatcher owns it; nothing of it is imported before the first large value.
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from .._memory.segments import arena_now
 from .._wire.messages import FORGET, HEADER, LOAN, RETURN
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
 
     from .._call import Call
     from .._memory.borrowing import Borrowing, Shipment
     from .._memory.lending import Lending
 
+SPARE_SECONDS: Final = 5.0
+"""Seconds without use after which memory is given back to the system."""
+
 TELL_FROM: Final = 1 << 20
 """Bytes from which on a worker is told at once that its memory is free again; of less it hears with its next call."""
+
+
+class Spare:
+    """When memory is given back that was lent by this process and is in use no more.
+
+    Parameters
+    ----------
+    tell : callable
+        Called by finalisers when large memory has come back.
+    """
+
+    def __init__(self, tell: Callable[[], object]) -> None:
+        self._tell = tell
+        self._is_listening = False
+        self.at: float | None = None
+
+    def begin(self) -> None:
+        """Something is about to be lent."""
+        if not self._is_listening:
+            self._is_listening = True
+            arena_now().listen(self._hear)
+
+    def _hear(self) -> None:
+        if self.at is None:
+            self._tell()
+
+    def note(self) -> None:
+        """Something has come back."""
+        if self.at is None:
+            self.at = monotonic() + SPARE_SECONDS
+
+    def give_up(self) -> None:
+        """Give back what is not in use."""
+        self.at = None
+        arena_now().trim()
+
+    def end(self) -> None:
+        """Listen no more."""
+        if self._is_listening:
+            arena_now().forget(self._hear)
+            self.give_up()
 
 
 class Holdings:
@@ -28,12 +74,15 @@ class Holdings:
     ----------
     desk : socket
         Over which descriptors come and go.
+    spare : Spare
+        Is told of what comes back.
     ring : callable
         Called by finalisers when the worker is to be told something.
     """
 
-    def __init__(self, desk: socket.socket, ring: Callable[[], None]) -> None:
+    def __init__(self, desk: socket.socket, spare: Spare, ring: Callable[[], object]) -> None:
         self._desk = desk
+        self._spare = spare
         self._ring = ring
         self._shipments: dict[int, Shipment | OSError] = {}
         self._borrowing: Borrowing | None = None
@@ -52,6 +101,7 @@ class Holdings:
                 self._shipments[call] = error
         elif kind == RETURN and self._lending is not None:
             self._lending.returned(payload)
+            self._spare.note()
         elif kind == FORGET and self._borrowing is not None:
             self._borrowing.forget(payload)
 
@@ -69,14 +119,18 @@ class Holdings:
             from .._memory.lending import Lending
 
             self._lending = Lending(self._desk)
+            self._spare.begin()
         table, call.loans = self._lending.offer(call.beside, private=call.retry is not None)
         return _frame(call.id, LOAN, table)
 
-    def take_back(self, call: Call) -> None:
-        """End the loans of a call that the worker has not begun with."""
-        if self._lending is not None and call.loans:
-            self._lending.take_back(call.loans)
-            call.loans = ()
+    def take_back(self, calls: Iterable[Call | None]) -> None:
+        """End the loans of calls that the worker has not begun with."""
+        if self._lending is None:
+            return
+        for call in calls:
+            if call is not None:
+                self._lending.take_back(call.loans)
+                call.loans = ()
 
     @property
     def has_word(self) -> bool:

@@ -19,11 +19,17 @@ import re
 from _thread import allocate_lock
 
 from .._dump import readable
+from .poller import IN
 from .worker import STACKS_SIGNAL
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from .._call import Call
     from .child import Child
+    from .link import Link
+    from .poller import Poller
 
 _HEADER = re.compile(rb"(?:Current thread|Thread) 0x([0-9a-f]+) ")
 _LOOP = re.compile(rb'  File ".*_engine.worker\.py", line \d+ in main$')
@@ -149,3 +155,61 @@ class Inquiry:
             else:
                 texts[pid] = state
         return texts
+
+
+class Asker:
+    """Asks workers, and passes their answers on; the dispatcher's alone.
+
+    Parameters
+    ----------
+    poller : Poller
+        Waits for the answers.
+    flight : callable
+        Gives the calls of a worker, the running one first.
+    """
+
+    def __init__(self, poller: Poller, flight: Callable[[int], Mapping[int, Call]]) -> None:
+        self._poller = poller
+        self._flight = flight
+        self.asked: dict[int, Link] = {}  # fd → link that was asked
+
+    def inquire(self, inquiry: Inquiry, links: Iterable[Link]) -> None:
+        """Ask all workers that run something; it answers for the others."""
+        for link in links:
+            pid = link.child.pid
+            call = next(iter(self._flight(link.worker).values()), None)
+            if call is None and link.is_ready:
+                inquiry.note(pid, "idle")
+                continue
+            state = "starting" if call is None else f"runs {call.label}"
+            if self.ask(link):
+                inquiry.expect(pid, state)
+                link.inquiries = [one for one in link.inquiries if not one.is_over]
+                link.inquiries.append(inquiry)
+            else:
+                inquiry.note(pid, state)
+        inquiry.check()
+
+    def ask(self, link: Link) -> bool:
+        """Ask one worker; say whether there will be an answer."""
+        if not link.stacks.ask():
+            return False
+        fd = link.child.stacks_read
+        if fd not in self.asked:
+            self.asked[fd] = link
+            self._poller.register(fd, IN)
+        return True
+
+    def pass_on(self, link: Link, dump: bytes) -> bool:
+        """Take this as the worker's answer, if it was asked; say whether its stop waits for it."""
+        fd = link.child.stacks_read
+        if self.asked.pop(fd, None) is None:
+            return False
+        self._poller.unregister(fd)
+        for inquiry in link.inquiries:
+            inquiry.answer(link.child.pid, dump)
+        link.inquiries = []
+        if link.looked_for is None:
+            return False
+        link.last_look = dump
+        return True

@@ -41,19 +41,17 @@ from .._wire.messages import (
     DEFINE,
     ERROR,
     EXIT,
-    FORGET,
     GRANT,
     HEADER,
     HEAVY,
     INIT_FAILED,
     ITEM,
-    LOAN,
     LOG,
     MAX_MICROS,
     NO_MORE,
     READY,
     REPORT,
-    RETURN,
+    SHARED,
     TOKEN,
     UNREADABLE,
     UNSENDABLE,
@@ -133,7 +131,7 @@ class Intake:
                 self._define(number, payload)
             elif kind == EXIT:
                 return None
-            elif kind in (LOAN, RETURN, FORGET):
+            elif kind in SHARED:
                 self._belongings.take(number, kind, payload)
             # else: credit for a stream that has ended
 

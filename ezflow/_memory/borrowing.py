@@ -34,11 +34,9 @@ class _Place:
         self.nbytes = nbytes
         self.mapped: mmap.mmap | None = None
 
-    def close(self) -> None:
-        fd, self.fd = self.fd, -1
-        self.mapped = None  # unmapped with the last view
-        if fd >= 0:
-            os.close(fd)
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
 
 
 class Borrowing:
@@ -113,9 +111,7 @@ class Borrowing:
     def forget(self, numbers: bytes | bytearray) -> None:
         """Unmap segments that the lender has given up."""
         for (number,) in NUMBER.iter_unpack(numbers):
-            place = self._places.pop(number, None)
-            if place is not None:
-                place.close()
+            self._places.pop(number, None)
 
     def notices(self) -> bytes:
         """Give what is to be sent to the lender about loans that nobody looks at any more."""
@@ -133,9 +129,7 @@ class Borrowing:
             self._tell(nbytes)
 
     def close(self) -> None:
-        """Give the descriptors back; memory stays mapped as long as somebody looks at it."""
-        for place in self._places.values():
-            place.close()
+        """Give up all but what somebody looks at, or may still open."""
         self._places.clear()
         for fd in self._fds.values():
             if fd >= 0:
@@ -202,18 +196,13 @@ class Shipment:
                 done += os.preadv(place.fd, [memoryview(copied)[done:]], done)
             borrowing.returned.append((loan, self._n_forks, KEPT))
             return memoryview(copied)
-        finally:
-            if how & FOREIGN:
-                place.close()
         block = exporter(mapped, nbytes)
         weakref.finalize(block, borrowing.give_back, loan, self._n_forks, nbytes).atexit = False
         return memoryview(block).cast("B")
 
     def __del__(self) -> None:
-        for loan, (place, how) in self._loans.items():
+        for loan in self._loans:
             self._borrowing.returned.append((loan, self._n_forks, KEPT))
-            if how & FOREIGN:
-                place.close()
 
 
 def _map(fd: int, nbytes: int, flags: int) -> mmap.mmap:

@@ -126,7 +126,9 @@ class Lending:
             self._loans.pop(loan, None)
 
     def end(self) -> None:
-        """End all: the receiver is gone, and with it whatever could look at the memory."""
+        """End all: the receiver is gone; but not, maybe, what it has forked, so what it had is never filled again."""
+        for lease in self._loans.values():
+            lease.spoil()
         self._loans.clear()
         self._known.clear()
 

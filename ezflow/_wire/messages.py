@@ -53,6 +53,8 @@ RETURN: Final = 31
 """Loans that the receiver has no more use for."""
 FORGET: Final = 32
 """Segments that the lender has given up."""
+SHARED: Final = frozenset({LOAN, RETURN, FORGET})
+"""What concerns shared memory."""
 
 ITEM: Final = 20
 """One item of a generator that is streamed; the payload is a packed value."""

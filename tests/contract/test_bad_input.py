@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from ezflow import PicklingError, ProcessPoolExecutor, UnpicklingError, WorkerDied, WrongProcess
-from ezflow._engine.machine import HOME_SECONDS
+from ezflow._engine.states import HOME_SECONDS
 from tests import work
 from tests.contract.gates import LIMIT, lines, wait_gone, wait_written, warm, workers
 

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ezflow._engine import events as m
-from ezflow._engine.machine import AHEAD_SECONDS, MAX_LOSSES, Machine, State
+from ezflow._engine.machine import Machine
+from ezflow._engine.states import AHEAD_SECONDS, MAX_LOSSES, State
 
 
 @dataclass

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ezflow._engine import machine
+from ezflow._engine.states import State, Worker
 from tests.unit.state_tables import drawn_in_the_code, transitions
 
 
@@ -19,9 +19,9 @@ def transitions_are_in_the_table(
         yield
         return
     seen: set[tuple[str, str]] = set()
-    slot = machine._Worker.__dict__["state"]
+    slot = Worker.__dict__["state"]
 
-    def change(worker: machine._Worker, state: machine.State) -> None:
+    def change(worker: Worker, state: State) -> None:
         try:
             before = slot.__get__(worker).value
         except AttributeError:  # a new one
@@ -30,7 +30,7 @@ def transitions_are_in_the_table(
         if before != state.value:
             seen.add((before, state.value))
 
-    monkeypatch.setattr(machine._Worker, "state", property(slot.__get__, change))
+    monkeypatch.setattr(Worker, "state", property(slot.__get__, change))
     yield
     monkeypatch.undo()
 

@@ -34,7 +34,8 @@ from ezflow._engine.events import (
     Submitted,
     Ticked,
 )
-from ezflow._engine.machine import (
+from ezflow._engine.machine import Machine
+from ezflow._engine.states import (
     AHEAD_SECONDS,
     CLAIM_SECONDS,
     HOSTAGE_SECONDS,
@@ -43,7 +44,6 @@ from ezflow._engine.machine import (
     MAX_EARLY_DEATHS,
     MAX_LOSSES,
     RETRY_START,
-    Machine,
 )
 
 

@@ -24,7 +24,8 @@ from ezflow._engine.events import (
     Submitted,
     Ticked,
 )
-from ezflow._engine.machine import CLAIM_SECONDS, MAX_EARLY_DEATHS, Machine
+from ezflow._engine.machine import Machine
+from ezflow._engine.states import CLAIM_SECONDS, MAX_EARLY_DEATHS
 from tests.unit.test_machine import jobs, sent, warm
 
 

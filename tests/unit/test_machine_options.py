@@ -31,7 +31,8 @@ from ezflow._engine.events import (
     Submitted,
     Ticked,
 )
-from ezflow._engine.machine import HOSTAGE_SECONDS, Machine
+from ezflow._engine.machine import Machine
+from ezflow._engine.states import HOSTAGE_SECONDS
 from tests.unit.test_machine import sent, warm
 
 
