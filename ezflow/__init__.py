@@ -12,6 +12,8 @@ TYPE_CHECKING = False  # typing costs 5 to 20 ms to import
 if TYPE_CHECKING:
     from ._engine.current import CurrentCall as CurrentCall
     from ._engine.current import current_call as current_call
+    from ._memory.reference import Ref as Ref
+    from ._put import put as put
     from ._stream import ItemStream as ItemStream
     from ._task import Task as Task
     from ._task import task as task
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from .statistics import Statistics as Statistics
 
 _HOME = {
+    "put": "_put",
     "task": "_task",
     "current_call": "_engine.current",
     "Task": "_task",
@@ -51,6 +54,7 @@ _HOME = {
     "Pool": "pool",
     "PoolBroken": "errors",
     "ProcessPoolExecutor": "executor",
+    "Ref": "_memory.reference",
     "RemoteError": "errors",
     "Statistics": "statistics",
     "UnpicklingError": "errors",
@@ -72,6 +76,7 @@ __all__ = [  # written out, because type checkers read it
     "Pool",
     "PoolBroken",
     "ProcessPoolExecutor",
+    "Ref",
     "RemoteError",
     "Result",
     "Statistics",
@@ -80,6 +85,7 @@ __all__ = [  # written out, because type checkers read it
     "WorkerDied",
     "WrongProcess",
     "current_call",
+    "put",
     "task",
 ]
 

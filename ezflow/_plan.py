@@ -32,6 +32,7 @@ class Plan:
         "priority",
         "progress",
         "results",
+        "sealed",
         "star",
         "stream",
         "timeout",
@@ -47,13 +48,18 @@ class Plan:
         self.progress: Bar | None = options.get("progress")
         self.star = bool(options.get("star"))
         self.stream: int = options.get("stream", 0)
+        self.sealed = bool(options.get("sealed"))
         self.results = bool(options.get("results"))
         self.unordered = bool(options.get("unordered"))
         self.background = bool(options.get("background"))
         self.asynced = bool(options.get("asynced"))
         retry: Retry | None = options.get("retry")
         if self.stream:
-            for name, given in (("results", self.results), ("retry", retry is not None and retry.n)):
+            for name, given in (
+                ("results", self.results),
+                ("sealed", self.sealed),
+                ("retry", retry is not None and retry.n),
+            ):
                 if given:
                     raise errors.excluding_options("stream", name)
         self._retry: events.Retry | None = None
@@ -69,6 +75,8 @@ class Plan:
             )
         if self.stream:
             self._extras["stream"] = self.stream
+        if self.sealed:
+            self._extras["sealed"] = True
         if self.name is not None:
             self._extras["name"] = self.name
         if self.timeout is not None:

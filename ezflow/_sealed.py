@@ -18,7 +18,18 @@ if TYPE_CHECKING:
 class SealedAnswer:
     """The bytes of one answer, as a worker sent them."""
 
-    __slots__ = ("_beside", "_kind", "_label", "_limit", "_payload", "_total", "attempts", "micros", "pid")
+    __slots__ = (
+        "_beside",
+        "_kind",
+        "_label",
+        "_limit",
+        "_payload",
+        "_total",
+        "attempts",
+        "micros",
+        "pid",
+        "stays_packed",
+    )
 
     def __init__(
         self,
@@ -38,6 +49,7 @@ class SealedAnswer:
         self.pid = pid
         self.micros = micros
         self.attempts = 1
+        self.stays_packed = False  # a handle is wanted, not the value
 
     @property
     def failed(self) -> bool:
@@ -53,6 +65,8 @@ class SealedAnswer:
         """Rebuild the value or the error; runs user code, raises only a `KeyboardInterrupt`."""
         if self._kind == VALUE and self._limit is None:
             try:
+                if self.stays_packed:
+                    return self._handle(), None
                 payload, beside = self._contents()
                 return unpack_value(payload, self._label, beside), None
             except KeyboardInterrupt:
@@ -62,6 +76,15 @@ class SealedAnswer:
             except BaseException as error:  # sys.exit while the value was rebuilt must not end this program
                 return None, errors.unreadable("result", self._label, error)
         return None, self.error()
+
+    def _handle(self) -> object:
+        """Make a handle to the value."""
+        from ._memory.reference import Ref
+
+        shipment, self._beside = self._beside, None
+        if shipment is None or isinstance(shipment, OSError):
+            raise shipment or RuntimeError("the value did not come with its answer")
+        return Ref[object](shipment.parts(), loads(self._payload))
 
     def _contents(self) -> tuple[bytes | bytearray | memoryview, Sequence[memoryview]]:
         """Give the bytes and the large buffers beside them."""

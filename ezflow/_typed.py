@@ -44,6 +44,10 @@ class Envelope:
     """A `Result`."""
 
 
+class Handle:
+    """A `Ref` to what the function returns (``sealed``)."""
+
+
 class Sync:
     """No coroutine."""
 

@@ -548,6 +548,15 @@ def stays_here(obj: object, kind: type) -> TypeError:
     return error
 
 
+def handle_not_sent() -> TypeError:
+    """Say that a `Ref` stands where only plain data can be sent; becomes the cause of an `unpicklable`."""
+    error = TypeError(
+        "a Ref can only be an argument of a call, or in one, in a closure or in a functools.partial"
+    )
+    setattr(error, _ADVICE, "Pass it to the function as an argument, in place of a global name.")
+    return error
+
+
 def unpicklable(
     direction: Direction, call: str, cause: BaseException, path: str | None = None
 ) -> PicklingError:

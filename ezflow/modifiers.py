@@ -177,6 +177,10 @@ class WhatGoesIn:
         """Give `Result` envelopes, where errors would be raised."""
         return self._giving("results")
 
+    def sealed(self) -> Any:
+        """Give a `Ref` to what the call returns, which stays packed; other calls take it as their argument."""
+        return self._giving("sealed")
+
     def unordered(self) -> Any:
         """Give results as they finish (`map` only)."""
         return self._giving("unordered")

@@ -106,7 +106,7 @@ class Options:
     __slots__ = ("_given",)
 
     HOW_IT_RUNS: Final = ("timeout", "within", "retry", "priority", "named", "progress")
-    WHAT_GOES_IN: Final = ("star", "stream", "results", "unordered", "background", "asynced")
+    WHAT_GOES_IN: Final = ("star", "stream", "results", "sealed", "unordered", "background", "asynced")
     NAMES: Final = (*HOW_IT_RUNS, *WHAT_GOES_IN)
 
     def __init__(self, **given: Any) -> None:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from .. import errors
 from .._sealed import SealedAnswer, SealedBreak, SealedError, SealedTimeout
-from .._wire.messages import AGAIN, ANSWERS, HEAVY, INIT_FAILED, ITEM, LOG, READY, SHARED, VALUE
+from .._wire.messages import AGAIN, ANSWERS, HEAVY, INIT_FAILED, ITEM, KEPT, LOG, READY, SHARED, VALUE
 from . import events as ev
 from .callbacks import CallbackThread
 from .ears import Ears
@@ -99,7 +99,7 @@ class Dispatcher(Inbox):
         self._signalled: set[int] = set()
         self.callbacks = CallbackThread(f"{name}-callbacks")
         self._echo = None if mark is None else Echo(f"{name}-output", mark, self._tell_room)
-        self._spare = Spare(lambda: self.closed or self.tell(Word.SPARE))
+        self._spare = Spare(lambda: self.mention(Word.SPARE))
         self._poller: Poller | None = None
         self._asker: Asker  # comes with the poller
         self._ears: Ears | None = None  # comes with it if there is an echo
@@ -457,7 +457,7 @@ class Dispatcher(Inbox):
         """Take over a process that was just made."""
         poller = self._poller
         assert poller is not None
-        link = Link(worker, child, self._spare, lambda: self.closed or self.tell(Word.RETURN, worker))
+        link = Link(worker, child, self._spare, lambda: self.mention(Word.RETURN, worker))
         self._links[worker] = link
         self._tally.worker_came()
         fd = child.sock.fileno()
@@ -503,7 +503,10 @@ class Dispatcher(Inbox):
             call = flight.get(number)
             if call is not None:
                 beside = link.holdings.shipment(number)
-                answers.append((call, SealedAnswer(kind, payload, call.label, pid, duration, beside)))
+                sealed = SealedAnswer(kind, payload, call.label, pid, duration, beside)
+                if flags & KEPT:
+                    sealed.stays_packed = True
+                answers.append((call, sealed))
         if done:
             ears = self._ears
             if ears is not None:

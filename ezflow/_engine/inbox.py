@@ -64,6 +64,11 @@ class Inbox:
             return False
         return True
 
+    def mention(self, *words: object) -> None:
+        """Say something from a finaliser, which may come after the end."""
+        if not self.closed:
+            self.tell(*words)
+
     def tell(self, *words: object) -> None:
         """Say something that is no call; the dispatcher looks at it at once."""
         self.inbox.append(words)

@@ -46,6 +46,7 @@ from .._wire.messages import (
     HEAVY,
     INIT_FAILED,
     ITEM,
+    KEPT,
     LOG,
     MAX_MICROS,
     NO_MORE,
@@ -420,10 +421,13 @@ class _Loop:
                 self._leave_if_forked()
                 kind = UNSENDABLE
                 fn = args = kwargs = None  # type: ignore[assignment]  # freed before the worker idles
-                answer = self._space.pack_value(value, beside)
+                if running.extras is not None and "sealed" in running.extras:
+                    answer, flags = self._space.keep_value(value, beside), KEPT
+                else:
+                    answer, flags = self._space.pack_value(value, beside), 0
                 value = None
                 window.call = 0
-                return VALUE, answer, 0
+                return VALUE, answer, flags
             except BaseException as error:
                 self._leave_if_forked()
                 running.number = 0

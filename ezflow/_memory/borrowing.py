@@ -9,13 +9,16 @@ import sys
 import weakref
 from collections import deque
 
-from .cargo import COUNT, ENTRY, EXCLUSIVE, FOREIGN, INLINE
+from .cargo import COUNT, ENTRY, EXCLUSIVE, FOREIGN, INLINE, Span
 from .lending import FORGOTTEN, KEPT, NUMBER, RETURN, SPOILED
+from .segments import foreign
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Final
+    from typing import Final
+
+    from .cargo import Part
 
 MOST_PRIVATE: Final = 64
 """Private mappings at the same time; beyond, what comes is copied out at once."""
@@ -138,6 +141,21 @@ class Borrowing:
         self._tell = None
 
 
+class _Loan:
+    """A loan that ends with this object."""
+
+    __slots__ = ("_borrowing", "_loan", "_n_forks", "_place")
+
+    def __init__(self, borrowing: Borrowing, loan: int, n_forks: int, place: _Place) -> None:
+        self._borrowing = borrowing
+        self._loan = loan
+        self._n_forks = n_forks
+        self._place = place
+
+    def __del__(self) -> None:
+        self._borrowing.give_back(self._loan, self._n_forks, self._place.nbytes)
+
+
 class Shipment:
     """The buffers of one message, not yet looked at.  What is dropped unopened is returned, too."""
 
@@ -174,6 +192,19 @@ class Shipment:
             else:
                 views.append(blocks[loan][offset : offset + nbytes])
         return views
+
+    def parts(self) -> list[Part]:
+        """Give the buffers without opening them, to be handed on; each loan ends with the last of its own."""
+        leases = {}
+        for loan, (place, _) in list(self._loans.items()):
+            guard = _Loan(self._borrowing, loan, self._n_forks, place)
+            leases[loan] = foreign(place.fd, place.nbytes, guard)
+            del self._loans[loan]
+        inline = iter(self._inline)
+        return [
+            bytes(next(inline)) if how == INLINE else Span(leases[loan], offset, nbytes)
+            for loan, _, _, offset, nbytes, how in self._entries
+        ]
 
     def _map(self, loan: int, place: _Place, how: int, nbytes: int) -> memoryview:
         from .raw import exporter
@@ -213,7 +244,7 @@ def _map(fd: int, nbytes: int, flags: int) -> mmap.mmap:
 
 
 def _before_fork() -> None:
-    global _n_forks  # noqa: PLW0603
+    global _n_forks
     _n_forks += 1
 
 

@@ -50,11 +50,13 @@ class Span:
         self.nbytes = nbytes
 
 
-def stow(buffers: Sequence[pickle.PickleBuffer], stream: Sequence[bytes] = ()) -> list[Part]:
+def stow(
+    buffers: Sequence[pickle.PickleBuffer], stream: Sequence[bytes] = (), *, shared: bool = False
+) -> list[Part]:
     """Put buffers, and behind them the pieces of a stream, into segments.
 
     All smaller ones travel in one segment; each large buffer has one that others may share.  Where there is no memory
-    or no descriptor for a segment, the bytes themselves are given.
+    or no descriptor for a segment, the bytes themselves are given.  What is `shared` is nobody's to write to.
     """
     from .segments import SHARED_FROM, aligned, arena_now
 
@@ -75,6 +77,7 @@ def stow(buffers: Sequence[pickle.PickleBuffer], stream: Sequence[bytes] = ()) -
         return parts if not stream else [*parts, b""]
     try:
         lease = arena_now().lend(total)
+        lease.is_shared = shared
         offset = 0
         for at in together:
             raw = raws[at]

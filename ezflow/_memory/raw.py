@@ -57,7 +57,7 @@ def copy(target: mmap.mmap, offset: int, source: Any) -> None:
 def are_equal(mapped: mmap.mmap, buffer: memoryview) -> bool:
     """Tell whether a mapping begins with the content of a buffer."""
     with memoryview(mapped) as held:
-        return _compare(address_of(held), address_of(buffer), buffer.nbytes) == 0
+        return bool(_compare(address_of(held), address_of(buffer), buffer.nbytes) == 0)
 
 
 def exporter(mapped: mmap.mmap, nbytes: int) -> Any:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import mmap
 import os
 import sys
+import weakref
 from collections import deque
 from itertools import count
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Final
+    from typing import Any, Final
 
 SMALLEST: Final = 1 << 16
 """Bytes of the smallest segment."""
@@ -104,21 +105,16 @@ _BY_COPY: Final = 1 << 17
 class Lease:
     """The right to have the content of a segment stay as it is; shared by counting references."""
 
-    __slots__ = ("__weakref__", "_arena", "key", "segment")
+    __slots__ = ("__weakref__", "_arena", "is_shared", "key", "segment")
 
     is_foreign = False
     """Whether the segment is another process's, handed on."""
 
-    def __init__(self, arena: Arena, segment: Segment, key: tuple[int, int] | None = None) -> None:
+    def __init__(self, arena: Arena, segment: Segment) -> None:
         self._arena = arena
         self.segment = segment
-        self.key = key
-        """Address and size of the buffer that was copied, if others may share it."""
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether several receivers may look at it."""
-        return self.key is not None
+        self.is_shared = False  # several receivers may look at it, so none may write to it
+        self.key: tuple[int, int] | None = None  # address and size of the buffer that was copied
 
     def spoil(self) -> None:
         """Say that a process may look at the memory of which nothing is known: it is never filled again."""
@@ -186,6 +182,7 @@ class Arena:
         lease = self.lend(raw.nbytes)
         lease.segment.fill([raw])
         lease.key = key
+        lease.is_shared = True
         self._recent.append(lease)
         return lease
 
@@ -240,13 +237,57 @@ class Arena:
         segment.close()
 
 
+class ForeignLease(Lease):
+    """A lease on what another process has lent to this one, to be handed on; `loan` ends with it."""
+
+    __slots__ = ("_loan",)
+
+    is_foreign = True
+
+    def __init__(self, segment: Segment, loan: object) -> None:
+        super().__init__(arena_now(), segment)
+        self.is_shared = True
+        self._loan = loan
+
+    def spoil(self) -> None:
+        """Do nothing: whoever made the segment is told by the end of the loan, and nobody but it fills it."""
+
+    def __del__(self) -> None:
+        pass  # the loan ends by itself
+
+
+def foreign(fd: int, nbytes: int, loan: object) -> ForeignLease:
+    """Make a lease on a segment of another process; its descriptor lives as long as `loan`."""
+    return ForeignLease(Segment(next(arena_now()._numbers), fd, nbytes), loan)
+
+
+def open_here(parts: Sequence[Any]) -> list[memoryview]:
+    """Map what leases hold into the process that holds them; writing to it changes nobody else's."""
+    from .raw import exporter
+
+    views: list[memoryview] = []
+    for part in parts:
+        if isinstance(part, bytes):
+            views.append(memoryview(bytearray(part)))
+            continue
+        segment = part.lease.segment
+        end = part.offset + part.nbytes
+        block = exporter(mmap.mmap(segment.fd, segment.nbytes, flags=mmap.MAP_PRIVATE), end)
+        weakref.finalize(block, _let_go, part.lease).atexit = False
+        views.append(memoryview(block).cast("B")[part.offset :])
+    return views
+
+
+def _let_go(lease: Lease) -> None:
+    """Hold a lease until now."""
+
+
 def _open_memory() -> int:
     """Open memory without a name that ends with its last descriptor and mapping."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("ezflow", os.MFD_CLOEXEC)
-    import secrets
-
     import _posixshmem  # type: ignore[import-not-found,unused-ignore]  # what multiprocessing.shared_memory stands on
+    import secrets
 
     name = f"/ezflow-{os.getpid()}-{secrets.token_hex(4)}"
     fd: int = _posixshmem.shm_open(name, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
@@ -262,7 +303,7 @@ arena = Arena()
 
 def _after_fork_in_child() -> None:
     """Begin anew: the segments are the parent's, who fills them as it likes."""
-    global arena  # noqa: PLW0603
+    global arena
     for segment in list(_open_segments.values()):
         if segment.fd >= 0:
             os.close(segment.fd)

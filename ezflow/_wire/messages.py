@@ -64,6 +64,9 @@ HEAVY: Final = 1
 """The worker holds more memory than it may."""
 AGAIN: Final = 2
 """The call raised an error over which it is to be repeated."""
+KEPT: Final = 4
+"""The value is to stay packed: the payload is what must be there to rebuild it, the pickle travels beside it."""
+
 TOKEN: Final = Struct("=Q")
 """One claim, or one interrupt, on its pipe: the number of the call.
 

@@ -12,6 +12,7 @@ import copyreg
 import sys
 from types import CellType, FunctionType, ModuleType
 
+from .._memory.reference import Ref
 from . import rebuild
 from .functions import is_package, plain_annotations, submodules
 from .mirror import Mirror
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Final
 
+    from .._memory.cargo import Part
     from .codec import Codec
     from .functions import CodeFacts
     from .mirror import Root
@@ -39,6 +41,8 @@ class CallPickler(WirePickler):
         self.needs: dict[Root, None] = {}
         self.outside: object = None
         """The function that is called, if a short form stands for it."""
+        self.refs: list[Ref[Any]] = []
+        """Handles that the pickle came across; their parts travel beside it."""
         self.is_inside = False
         """Whether the pickle came across this function or one of its cells all the same."""
 
@@ -75,11 +79,39 @@ class CallPickler(WirePickler):
             from .foreign import reduce
 
             return reduce(obj)
+        if kind is Ref:
+            return self.reference(obj)
         if is_executor(obj) or is_future(obj):
             from .. import errors
 
             raise errors.stays_here(obj, kind)
         return None
+
+    def reference(self, ref: Ref[Any]) -> tuple[object, ...]:
+        """Have the value rebuilt in the place of its handle."""
+        ref._check()
+        if self.is_trial:
+            return rebuild.kept_value, (0, 0)
+        if not self.leaves_out:
+            from .. import errors
+
+            raise errors.handle_not_sent()
+        behind = sum(len(each._parts) for each in self.refs)
+        self.refs.append(ref)
+        for module, name in ref._names:
+            home = _modules.get(module)
+            if home is not None and not is_importable(module, home) and not is_sent_by_value(module):
+                self.needs[self.codec.mirror_of_module(module, home), name] = None
+        return rebuild.kept_value, (behind, len(ref._parts))
+
+    def take_aside(self, beside: list[Part]) -> bytes:
+        """Give the bytes; put beside them their large buffers, and what handles hold."""
+        data = super().take_aside(beside)
+        if self.refs:
+            at = len(beside) - (not data)  # the stream, if it is long, comes last
+            beside[at:at] = [part for ref in reversed(self.refs) for part in ref._parts]
+            self.refs = []
+        return data
 
     def text_global(self, obj: Any, name: str) -> Any:
         """By name, after the name has been defined."""

@@ -149,6 +149,15 @@ class WirePickler(pickle.Pickler):
             pieces.clear()
         return data
 
+    def take_kept(self) -> list[Part]:
+        """Give what the last `dump` has written, and its large buffers behind it, for any number of receivers."""
+        from .._memory.cargo import stow
+
+        if self.buffers or sum(map(len, self.pieces)) >= STREAM_FROM:
+            *parts, stream = stow(self.buffers, self.pieces, shared=True)
+            return [stream, *parts]
+        return [self.take_bytes()]
+
     # The return type is what pickle allows: a reduce value, a global's name, or NotImplemented.
     def reducer_override(self, obj: Any) -> Any:
         """Decide how an object that is not plain data travels."""

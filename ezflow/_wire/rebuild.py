@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import marshal
 import os
+import pickle
 import sys
 import weakref
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
@@ -430,6 +431,17 @@ def lru_cache(
     wrapper = functools.lru_cache(**parameters)(function)
     wrapper.__dict__.update(attributes)
     return wrapper
+
+
+beside: list[memoryview] = []
+"""What travels beside the call that is being unpickled.  Set by the workspace."""
+
+
+def kept_value(behind: int, n: int) -> object:
+    """Rebuild what a handle stands for, from the `n` pieces that have so many others behind them."""
+    end = len(beside) - behind
+    stream, *buffers = beside[end - n : end]
+    return pickle.loads(stream, buffers=buffers)
 
 
 def attribute(module: str, name: str) -> object:

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import marshal
 import sys
-from _pickle import loads
+from _pickle import dumps, loads
 from struct import Struct
 from types import CellType, FunctionType, ModuleType
 
@@ -120,7 +120,11 @@ class Workspace:
         else:
             if not payload:  # it is large itself
                 payload = beside.pop()  # type: ignore[assignment]
-            parts = loads(payload, buffers=beside)
+            rebuild.beside = beside
+            try:
+                parts = loads(payload, buffers=beside)
+            finally:
+                rebuild.beside = []
             beside.clear()
             payload = b""
         if len(parts) == 3:
@@ -166,6 +170,14 @@ class Workspace:
         """
         pickling = self._pickling or self.prepare()
         return pickling.dumps(value, beside)
+
+    def keep_value(self, value: object, beside: list[cargo.Part]) -> bytes:
+        """Pickle what a call returned such that it can be given to other workers as well."""
+        from .keeping import keep
+
+        parts, names = keep(value, self.is_known_to_parent)
+        beside += parts
+        return dumps(names)
 
     def prepare(self) -> ResultPickling:
         """Import what pickles results, before the user's code can use up the descriptors which that takes."""

@@ -1,0 +1,67 @@
+"""Pickle a value that may be given to any worker later: by `put`, and as the result of a sealed call."""
+
+from __future__ import annotations
+
+import sys
+
+from .pickling import ResultPickler
+
+TYPE_CHECKING = False  # typing costs milliseconds to import
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .._memory.cargo import Part
+    from .functions import CodeFacts
+
+
+class KeepingPickler(ResultPickler):
+    """Pickles as for the parent, and notes what else than importable modules must be there to rebuild it."""
+
+    def __init__(self, is_known: Callable[[str, str], bool]) -> None:
+        super().__init__(is_known)
+        self.names: dict[tuple[str, str], None] = {}
+
+    def named_here(self, obj: Any, module: str, qualname: str) -> Any:
+        """By name if the parent has it under this name; whoever rebuilds it must have it, too."""
+        reduced = super().named_here(obj, module, qualname)
+        if reduced is not None:
+            self.names[module, qualname.partition(".")[0]] = None
+        return reduced
+
+    def code(self, function: Any, facts: CodeFacts) -> tuple[Callable[..., object], tuple[Any, ...]]:
+        """Send the code along, and note the globals it will look for."""
+        space = function.__globals__
+        module = space.get("__name__")
+        home = sys.modules.get(module) if isinstance(module, str) else None
+        if home is not None and home.__dict__ is space:
+            self.names.update(((module, name), None) for name in facts.names if name in space)
+        return super().code(function, facts)
+
+
+def keep(value: object, is_known: Callable[[str, str], bool]) -> tuple[list[Part], list[tuple[str, str]]]:
+    """Pickle a value: the bytes, its large buffers behind them, and the names that must be there to rebuild it."""
+    pickler = KeepingPickler(is_known)
+    pickler.leaves_out = True
+    pickler.dump(value)
+    parts = pickler.take_kept()
+    return parts, list(pickler.names)
+
+
+def explain(error: Exception, value: object) -> Exception:
+    """Turn an error of packing a value into what the caller shall see."""
+    from .. import errors
+    from .diagnose import advise, find_path, is_pickling_trouble, kept, like_cause, note_path
+
+    def attempt(part: object) -> None:
+        pickler = KeepingPickler(lambda module, name: True)
+        pickler.is_trial = True
+        pickler.dumps(part)
+
+    with kept(error):
+        path = find_path({"value": value}, attempt)
+    note_path(error, path)
+    if not is_pickling_trouble(error):
+        return error
+    advise(error)
+    return like_cause(errors.unpicklable("argument", "put", error, path))
