@@ -19,6 +19,7 @@ from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Iterat
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from ._amap import AsyncMap
+from ._memory.reference import Ref
 from ._stream import ItemStream
 from .future import Future
 from .modifiers import HowItRuns
@@ -84,6 +85,10 @@ class Submit(HowItRuns, Generic[In_co, Out_co, Run_co]):
         """Give a `Result`, where an error would be raised."""
         raise NotImplementedError
 
+    def sealed(self) -> Submit[In_co, Handle, Run_co]:
+        """Give a `Ref` to what the call returns, which stays packed."""
+        raise NotImplementedError
+
     def background(self) -> Submit[In_co, Out_co, Background]:
         """Give the future at once, which is what `submit` does."""
         raise NotImplementedError
@@ -113,6 +118,26 @@ class Submit(HowItRuns, Generic[In_co, Out_co, Run_co]):
         /,
         **keywords: Any,
     ) -> ItemStream[T]: ...
+
+    @overload
+    def __call__(
+        self: Submit[Args, Handle, Sync], fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Future[Ref[T]]: ...
+
+    @overload
+    def __call__(
+        self: Submit[Args, Handle, Async], fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, Ref[T]]: ...
+
+    @overload
+    def __call__(
+        self: Submit[Item, Handle, Sync], fn: Callable[..., T], item: Any, /, **keywords: Any
+    ) -> Future[Ref[T]]: ...
+
+    @overload
+    def __call__(
+        self: Submit[Item, Handle, Async], fn: Callable[..., T], item: Any, /, **keywords: Any
+    ) -> Coroutine[Any, Any, Ref[T]]: ...
 
     @overload
     def __call__(
@@ -242,6 +267,10 @@ class Map(HowItRuns, Generic[In_co, Out_co, Run_co]):
         """Give a `Result` for each item, where errors would be raised."""
         raise NotImplementedError
 
+    def sealed(self) -> Map[In_co, Handle, Run_co]:
+        """Give a `Ref` for each item, to what its call returns, which stays packed."""
+        raise NotImplementedError
+
     def unordered(self) -> Map[In_co, Out_co, Run_co]:
         """Give results as they finish."""
         raise NotImplementedError
@@ -253,6 +282,40 @@ class Map(HowItRuns, Generic[In_co, Out_co, Run_co]):
     def asynced(self) -> Map[In_co, Out_co, Async]:
         """Give a coroutine of the list that is an async iterator, too."""
         raise NotImplementedError
+
+    @overload
+    def __call__(
+        self: Map[Any, Handle, Now],
+        /,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+        **keywords: Any,
+    ) -> Iterator[Ref[T]]: ...
+
+    @overload
+    def __call__(
+        self: Map[Any, Handle, Background],
+        /,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        chunksize: int = 1,
+        buffersize: int | None = None,
+        **keywords: Any,
+    ) -> Future[list[Ref[T]]]: ...
+
+    @overload
+    def __call__(
+        self: Map[Any, Handle, Async],
+        /,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any] | AsyncIterable[Any],
+        chunksize: int = 1,
+        buffersize: int | None = None,
+        **keywords: Any,
+    ) -> AsyncMap[Ref[T]]: ...
 
     @overload
     def __call__(
@@ -543,6 +606,10 @@ class Front(HowItRuns, Generic[In_co, Out_co, Run_co]):
 
     def results(self) -> Front[In_co, Envelope, Run_co]:
         """Give `Result` envelopes, where errors would be raised."""
+        raise NotImplementedError
+
+    def sealed(self) -> Front[In_co, Handle, Run_co]:
+        """Give a `Ref` to what a call returns, which stays packed."""
         raise NotImplementedError
 
     def unordered(self) -> Front[In_co, Out_co, Run_co]:

@@ -393,6 +393,16 @@ class ExecutorWords(HowItRuns):
         """
         return self._front("unordered")  # type: ignore[no-any-return]
 
+    def sealed(self) -> _typed.Front[_typed.Args, _typed.Handle, _typed.Now]:
+        """Give a `Ref` to what a call returns, which stays packed; other calls take it as their argument.
+
+        Returns
+        -------
+        front
+            `submit` and `map` of this pool with that option.
+        """
+        return self._front("sealed")  # type: ignore[no-any-return]
+
     def background(self) -> _typed.Front[_typed.Args, _typed.Value, _typed.Background]:
         """Give the future at once; for `map` a future of the list.
 

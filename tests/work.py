@@ -195,6 +195,16 @@ def unpicklable(_: object = None) -> Unpicklable:
     return Unpicklable()
 
 
+def kill_self_with(signum: int, value: Any) -> None:
+    """Die with a value in hand."""
+    kill_self(signum)
+
+
+def nothing_for(seconds: float, value: Any) -> None:
+    """Hold a value for a while."""
+    time.sleep(seconds)
+
+
 def poison(fn: Any, *args: Any) -> Poison:
     """Give something that acts when it is unpickled."""
     return Poison(fn, *args)

@@ -173,7 +173,7 @@ class Dispatcher(Inbox):
                 if mask & ~OUT:
                     self._read(link)
             if deadline is not None and monotonic() >= deadline:
-                if spare.at is not None and spare.at <= monotonic():
+                if spare.is_due():
                     self._give_up_spare()
                 self._read_all_due()
                 self._obey(machine.handle(ev.Ticked(monotonic())))

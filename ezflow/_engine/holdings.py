@@ -55,6 +55,17 @@ class Spare:
         if self.at is None:
             self.at = monotonic() + SPARE_SECONDS
 
+    def is_due(self) -> bool:
+        """Tell whether it is time; something may have been lent meanwhile, and then it is later."""
+        now = monotonic()
+        if self.at is None or now < self.at:
+            return False
+        later = arena_now().used + SPARE_SECONDS
+        if later > now:
+            self.at = later
+            return False
+        return True
+
     def give_up(self) -> None:
         """Give back what is not in use."""
         self.at = None
@@ -114,14 +125,16 @@ class Holdings:
         return self._shipments.pop(call, None) if self._shipments else None
 
     def lend(self, call: Call) -> bytes:
-        """Lend what goes beside a call; give the frame that tells of it."""
+        """Lend what goes beside a call; give the frames that tell of it, and of what is to be forgotten for it."""
         if self._lending is None:
             from .._memory.lending import Lending
 
             self._lending = Lending(self._desk)
             self._spare.begin()
         table, call.loans = self._lending.offer(call.beside, private=call.retry is not None)
-        return _frame(call.id, LOAN, table)
+        gone = self._lending.outgrown()
+        frame = _frame(call.id, LOAN, table)
+        return frame + _frame(0, FORGET, gone) if gone else frame
 
     def take_back(self, calls: Iterable[Call | None]) -> None:
         """End the loans of calls that the worker has not begun with."""
@@ -143,8 +156,8 @@ class Holdings:
         if self.has_word:
             assert self._borrowing is not None
             words += _frame(0, RETURN, self._borrowing.notices())
-        if self._lending is not None:
-            gone = self._lending.spare() if spare else self._lending.outgrown()
+        if spare and self._lending is not None:
+            gone = self._lending.spare()
             if gone:
                 words += _frame(0, FORGET, gone)
         return words

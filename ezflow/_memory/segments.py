@@ -8,6 +8,7 @@ import sys
 import weakref
 from collections import deque
 from itertools import count
+from time import monotonic
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ TELL_FROM: Final = 1 << 20
 """Bytes from which on memory that came back is worth being given up after a while without use."""
 
 RECENT: Final = 4
-"""Shared segments that are kept for the next call although no call holds them."""
+"""Shared segments that are kept for the next call although no call holds them; fewer if they are large."""
 
 
 def size_class(nbytes: int) -> int:
@@ -105,7 +106,7 @@ _BY_COPY: Final = 1 << 17
 class Lease:
     """The right to have the content of a segment stay as it is; shared by counting references."""
 
-    __slots__ = ("__weakref__", "_arena", "is_shared", "key", "segment")
+    __slots__ = ("__weakref__", "_arena", "is_shared", "segment")
 
     is_foreign = False
     """Whether the segment is another process's, handed on."""
@@ -114,7 +115,6 @@ class Lease:
         self._arena = arena
         self.segment = segment
         self.is_shared = False  # several receivers may look at it, so none may write to it
-        self.key: tuple[int, int] | None = None  # address and size of the buffer that was copied
 
     def spoil(self) -> None:
         """Say that a process may look at the memory of which nothing is known: it is never filled again."""
@@ -134,7 +134,9 @@ class Arena:
         self.back: deque[Segment] = deque()
         self._free: dict[int, list[Segment]] = {}
         self._numbers = count(1)
+        self._shared: weakref.WeakValueDictionary[tuple[int, int], Lease] = weakref.WeakValueDictionary()
         self._recent: deque[Lease] = deque(maxlen=RECENT)
+        self.used = 0.0  # when something was lent last
         self._listeners: tuple[Callable[[], None], ...] = ()
         self.n_made = 0
         self.n_warm = 0
@@ -156,6 +158,7 @@ class Arena:
 
     def lend(self, nbytes: int) -> Lease:
         """Give memory of at least so many bytes; OSError if there is none."""
+        self.used = monotonic()
         self.collect()
         size = size_class(nbytes)
         try:
@@ -170,21 +173,33 @@ class Arena:
         from .raw import address_of, are_equal
 
         key = address_of(raw), raw.nbytes
-        for lease in list(self._recent):
-            if lease.key == key and lease.segment.fd >= 0:
-                segment = lease.segment
-                if segment.view is None:
-                    segment.view = mmap.mmap(segment.fd, segment.nbytes)
-                if are_equal(segment.view, raw):
-                    return lease
-                self._recent.remove(lease)  # it has changed: the next call gets what it is now
-                break
+        lease = self._shared.get(key)
+        if lease is not None and lease.segment.fd >= 0:
+            self.used = monotonic()
+            segment = lease.segment
+            if segment.view is None:
+                segment.view = mmap.mmap(segment.fd, segment.nbytes)
+            if are_equal(segment.view, raw):
+                self._remember(lease)
+                return lease
         lease = self.lend(raw.nbytes)
         lease.segment.fill([raw])
-        lease.key = key
         lease.is_shared = True
-        self._recent.append(lease)
+        self._shared[key] = lease
+        self._remember(lease)
         return lease
+
+    def _remember(self, lease: Lease) -> None:
+        """Keep a lease for the next call, as long as there are few such."""
+        recent = self._recent
+        if recent and recent[-1] is lease:
+            return
+        recent.append(lease)
+        while len(recent) > 1 and sum(each.segment.nbytes for each in list(recent)) > KEPT_NBYTES:
+            try:
+                recent.popleft()
+            except IndexError:
+                return  # another thread was faster
 
     def _make(self, size: int) -> Segment:
         fd = _open_memory()

@@ -1,0 +1,421 @@
+"""Arrays travel in shared memory: what arrives is equal, one's own, and nothing is left of it."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ezflow import ProcessPoolExecutor, Ref, WorkerDied, put
+from ezflow._memory import lending, segments
+from tests import work
+from tests.contract.gates import LIMIT, wait_gone, wait_until
+
+np = pytest.importorskip("numpy")
+from tests.contract import shapes  # noqa: E402
+
+MB = 1 << 20
+
+MakePool = Callable[..., ProcessPoolExecutor]
+
+
+def n_lent(pool: ProcessPoolExecutor) -> int:
+    """Count the loans that workers have not returned."""
+    assert pool._engine is not None
+    links = list(pool._engine._links.values())
+    return sum(link.holdings._lending.n_loans for link in links if link.holdings._lending is not None)
+
+
+def memory_maps() -> int:
+    """Count the shared segments that this process has mapped."""
+    return Path("/proc/self/maps").read_text().count("memfd:ezflow")
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 300_000, 5 * MB, 40 * MB])
+def test_array_there_and_back_is_equal_and_its_own(pool: ProcessPoolExecutor, size: int) -> None:
+    array = np.arange(size, dtype=np.uint8)
+
+    for _ in range(3):
+        back = pool.submit(shapes.echo, array).result(LIMIT)
+        assert np.array_equal(array, back)
+        assert back.flags.writeable
+        back += 1
+        assert np.array_equal(array, np.arange(size, dtype=np.uint8))
+
+
+@pytest.mark.parametrize("size", [100_000, 6_000_000])
+def test_call_writes_to_what_arrived_and_nobody_else_sees_it(pool: ProcessPoolExecutor, size: int) -> None:
+    array = np.zeros(size)
+
+    futures = [pool.submit(shapes.add_one, array) for _ in range(6)]
+
+    assert [future.result(LIMIT) for future in futures] == [size] * 6
+    assert not array.any()
+
+
+@pytest.mark.parametrize("size", [100_000, 6_000_000])
+def test_array_may_be_changed_as_soon_as_submit_returns(pool: ProcessPoolExecutor, size: int) -> None:
+    array = np.zeros(size)
+    futures = []
+    for i in range(6):
+        array[:] = i
+        futures.append(pool.submit(shapes.total, array))
+
+    assert [future.result(LIMIT) for future in futures] == [i * size for i in range(6)]
+
+
+def test_retried_call_gets_its_array_as_it_was(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
+    array = np.zeros(200_000)
+
+    got = pool.submit.retry(2)(_add_one_and_fail_twice, array, str(tmp_path / "runs")).result(LIMIT)
+
+    assert got == 200_000
+
+
+def _add_one_and_fail_twice(array: Any, path: str) -> float:
+    array += 1
+    with open(path, "a") as file:
+        file.write("x")
+    if os.path.getsize(path) < 3:
+        raise OSError("once more")
+    return float(array.sum())
+
+
+def test_memory_is_used_again(make_pool: MakePool) -> None:
+    pool = make_pool(1)
+    array = np.arange(1_000_000.0)
+    for _ in range(3):
+        pool.submit(shapes.echo, array).result(LIMIT)
+    made = segments.arena_now().n_made
+
+    for i in range(30):
+        array[0] = i
+        assert pool.submit(shapes.echo, array).result(LIMIT)[0] == i
+
+    assert segments.arena_now().n_made <= made + 1
+    assert n_lent(pool) <= 1
+
+
+def test_what_a_call_keeps_stays_as_it_is(make_pool: MakePool) -> None:
+    pool = make_pool(1)
+
+    for i in range(10):
+        assert pool.submit(shapes.keep, np.full(50_000, float(i))).result(LIMIT) == i
+
+    assert pool.submit(shapes.kept_totals).result(LIMIT) == [i * 50_000.0 for i in range(10)]
+    assert n_lent(pool) == 10
+    assert pool.submit(shapes.let_go).result(LIMIT) == 10
+    assert pool.submit(work.square, 2).result(LIMIT) == 4
+    wait_until(lambda: n_lent(pool) == 0, "the loans")
+
+
+def test_results_that_are_kept_stay_as_they_are(make_pool: MakePool) -> None:
+    pool = make_pool(1)
+
+    kept = [pool.submit(shapes.echo, np.full(100_000, float(i))).result(LIMIT) for i in range(20)]
+    views = [array[::7].reshape(2, -1) for array in kept if array.size % 2 == 0][:3]
+    del kept[10:]
+    for _ in range(20):
+        pool.submit(shapes.echo, np.full(100_000, -1.0)).result(LIMIT)
+
+    assert [float(array.sum()) for array in kept] == [i * 100_000.0 for i in range(10)]
+    del views
+
+
+def test_more_segments_than_a_receiver_maps(make_pool: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lending, "MOST_KNOWN", 3)
+    pool = make_pool(1)
+
+    for n in (70_000, 200_000, 500_000, 1_000_000, 3_000_000, 7_000_000) * 3:
+        array = np.full(n, 1, dtype=np.uint8)
+        assert pool.submit(shapes.total, array).result(LIMIT) == n
+        pool.submit(work.square, 2).result(LIMIT)  # brings the word that the array is not in use any more
+
+    assert pool._engine is not None
+    (link,) = pool._engine._links.values()
+    assert link.holdings._lending is not None
+    assert len(link.holdings._lending._known) <= 4
+
+
+def test_many_arrays_of_one_call_share_a_segment(make_pool: MakePool) -> None:
+    pool = make_pool(1)
+    frame = shapes.Frame(**{f"c{i}": np.full(20_000, i) for i in range(200)})
+
+    back = pool.submit(shapes.echo, frame).result(LIMIT)
+
+    assert back == frame
+    assert pool._engine is not None
+    (link,) = pool._engine._links.values()
+    assert link.holdings._lending is not None
+    assert link.holdings._lending.n_fds == 1
+
+
+def test_error_that_carries_an_array(pool: ProcessPoolExecutor) -> None:
+    error = pool.submit(shapes.raise_with, np.ones(300_000)).exception(LIMIT)
+
+    assert isinstance(error, ValueError)
+    assert error.args[0].sum() == 300_000
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_bytes_of_every_kind(pool: ProcessPoolExecutor, kind: Callable[[bytes], Any]) -> None:
+    data = os.urandom(3 * MB)
+
+    assert bytes(pool.submit(work.same, kind(data)).result(LIMIT)) == data
+
+
+def test_array_in_a_closure_and_in_a_partial(pool: ProcessPoolExecutor) -> None:
+    array = np.ones(200_000)
+
+    assert pool.submit(lambda: float(array.sum())).result(LIMIT) == 200_000
+    assert pool.submit(functools.partial(shapes.total, array)).result(LIMIT) == 200_000
+    assert list(pool.map(functools.partial(np.dot, array), [array] * 3)) == [200_000.0] * 3
+
+
+def test_array_of_a_cancelled_and_of_a_killed_call_comes_back(make_pool: MakePool, tmp_path: Path) -> None:
+    pool = make_pool(1)
+    array = np.ones(200_000)
+    pool.submit(work.square, 1).result(LIMIT)
+
+    running = pool.submit(work.nothing_for, LIMIT, array)
+    wait_until(running.running, "the call")
+    waiting = [pool.submit(shapes.total, array) for _ in range(4)]
+    assert all(future.cancel() for future in waiting)
+    assert running.cancel()
+    with pytest.raises(WorkerDied):
+        pool.submit(work.kill_self_with, signal.SIGKILL, array).result(LIMIT)
+
+    assert pool.submit(shapes.total, array).result(LIMIT) == 200_000
+    assert pool.submit(work.square, 2).result(LIMIT) == 4
+    wait_until(lambda: n_lent(pool) == 0, "the loans")
+
+
+def test_result_can_be_read_after_its_worker_has_died(make_pool: MakePool) -> None:
+    pool = make_pool(1)
+    future = pool.submit(shapes.ones, 300_000)
+    assert future.exception(LIMIT) is None
+    again = pool.submit(shapes.ones, 300_000)
+    assert isinstance(pool.submit(work.kill_self, signal.SIGKILL).exception(LIMIT), WorkerDied)
+
+    assert again.result(LIMIT).sum() == 300_000
+    assert future.result(0).sum() == 300_000
+
+
+def test_no_memory_for_segments_costs_speed_only(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = make_pool(1)
+
+    def refuse() -> int:
+        raise OSError(28, "no space")
+
+    segments.arena_now().trim()
+    monkeypatch.setattr(segments, "_open_memory", refuse)
+    for n in (20_000, 6_000_000):
+        array = np.arange(float(n))
+        assert np.array_equal(pool.submit(shapes.echo, array).result(LIMIT), array)
+    data = os.urandom(MB)
+    assert pool.submit(work.same, data).result(LIMIT) == data
+    assert pool.submit(shapes.total, put(np.ones(100_000))).result(LIMIT) == 100_000
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_child_that_a_call_has_forked_sees_what_it_saw_then(make_pool: MakePool, tmp_path: Path) -> None:
+    pool = make_pool(1)
+    go = tmp_path / "go"
+
+    assert pool.submit(shapes.fork_and_hold, np.ones(100_000), str(go)).result(LIMIT) == 100_000
+    for i in range(10):
+        pool.submit(shapes.total, np.full(100_000, float(-i))).result(LIMIT)
+    go.touch()
+
+    done = Path(f"{go}.done")
+    wait_until(done.exists, "the child")
+    assert done.read_text() == "100000.0"
+
+
+def test_child_forked_here_sees_a_result_as_it_was(make_pool: MakePool) -> None:
+    pool = make_pool(1)
+    back = pool.submit(shapes.echo, np.ones(100_000)).result(LIMIT)
+    r, w = os.pipe()
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.read(r, 1)
+            os._exit(0 if back.sum() == 100_000 else 1)
+        finally:
+            os._exit(2)
+    os.close(r)
+    del back
+    for _ in range(10):
+        pool.submit(shapes.echo, np.zeros(100_000)).result(LIMIT)
+    os.write(w, b"x")
+    os.close(w)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+# ------------------------------------------------------------------------------------- handles
+
+
+def test_handle_is_the_value_in_a_call_at_any_depth(pool: ProcessPoolExecutor) -> None:
+    array = np.arange(100_000.0)
+    handle = put(array)
+    array[:] = 0  # what was put stays
+
+    assert pool.submit(shapes.total, handle).result(LIMIT) == sum(range(100_000))
+    nested = pool.submit(shapes.echo, {"a": [handle, handle], "b": (put("x"), 3)}).result(LIMIT)
+    assert nested["a"][0] is nested["a"][1]
+    assert nested["a"][0][99_999] == 99_999
+    assert nested["b"] == ("x", 3)
+    assert list(pool.map(functools.partial(np.add, handle), [1, 2]))[1][0] == 2
+    assert pool.submit(lambda: float(np.asarray(handle).sum())).result(LIMIT) == sum(range(100_000))
+
+
+def test_each_call_has_its_own_copy_of_a_handle_s_value(make_pool: MakePool) -> None:
+    pool = make_pool(1)
+    for size in (10, 100_000, 6_000_000):
+        handle = put(np.zeros(size))
+        assert [pool.submit(shapes.add_one, handle).result(LIMIT) for _ in range(3)] == [size] * 3
+        assert not handle.get().any()
+        mine = handle.get()
+        mine += 5
+        assert not handle.get().any()
+
+
+def test_handle_of_a_main_program_s_class_and_function(pool: ProcessPoolExecutor) -> None:
+    def helper(x: int) -> int:
+        return x + 1
+
+    handle = put([lambda x: helper(x) * 2])
+
+    assert pool.submit(lambda fns: fns[0](4), handle).result(LIMIT) == 10
+    assert handle.get()[0](4) == 10
+
+
+def test_sealed_result_goes_to_other_calls(make_pool: MakePool) -> None:
+    pool = make_pool(2)
+    for n in (10, 300_000, 6_000_000):
+        handle = pool.submit.sealed()(shapes.ones, n).result(LIMIT)
+        assert isinstance(handle, Ref)
+        assert [pool.submit(shapes.total, handle).result(LIMIT) for _ in range(5)] == [n] * 5
+        assert [pool.submit(shapes.add_one, handle).result(LIMIT) for _ in range(3)] == [2 * n] * 3
+        assert handle.get().sum() == n
+    assert [each.get() for each in pool.map.sealed()(work.square, range(4))] == [0, 1, 4, 9]
+    error = pool.submit.sealed()(work.raise_value_error).exception(LIMIT)
+    assert isinstance(error, ValueError)
+
+
+def test_sealed_result_outlives_its_worker(make_pool: MakePool) -> None:
+    pool = make_pool(1)
+    handle = pool.submit.sealed()(shapes.ones, 300_000).result(LIMIT)
+    assert isinstance(pool.submit(work.kill_self, signal.SIGKILL).exception(LIMIT), WorkerDied)
+
+    assert pool.submit(shapes.total, handle).result(LIMIT) == 300_000
+    assert handle.get().sum() == 300_000
+
+
+def test_sealed_value_is_never_rebuilt_here(make_pool: MakePool) -> None:
+    pool = make_pool(1)
+
+    handle = pool.submit.sealed()(work.poison, work.raise_value_error).result(LIMIT)  # unpickling it raises
+
+    assert isinstance(handle, Ref)
+    with pytest.raises(ValueError, match="boom"):
+        handle.get()
+
+
+def test_handle_elsewhere_says_what_to_do(pool: ProcessPoolExecutor) -> None:
+    import pickle
+
+    with pytest.raises(TypeError, match=r"get\(\)"):
+        pickle.dumps(put(1))
+    with pytest.raises(TypeError, match="stream"):
+        pool.submit.sealed().stream()(range, 3)
+
+
+def test_hundred_calls_share_one_array(make_pool: MakePool) -> None:
+    size = 64 * MB
+    array = np.ones(size, dtype=np.uint8)
+    pool = make_pool(4)
+    list(pool.map(work.square, range(50)))
+    base = shapes.pss()
+
+    for what in (array, put(array)):
+        found = list(pool.map(shapes.pss_of, [what] * 100))
+        assert {total for _, _, total in found} == {size}
+        most: dict[int, int] = {}
+        for pid, pss, _ in found:
+            most[pid] = max(most.get(pid, 0), pss)
+        assert shapes.pss() - base < 1.3 * size  # beside the array itself, which is in `base`
+        n_fds = sum(
+            link.holdings._lending.n_fds
+            for link in pool._engine._links.values()  # type: ignore[union-attr]
+            if link.holdings._lending is not None
+        )
+        assert n_fds <= 8  # each worker was given the memory once, and once more for the handle
+
+
+# ------------------------------------------------------------------------------------- nothing is left
+
+
+def test_memory_goes_back_to_the_system(make_pool: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ezflow._engine.holdings.SPARE_SECONDS", 0.1)
+    pool = make_pool(1)
+    handle = put(np.ones(500_000))
+    assert pool.submit(shapes.echo, handle).result(LIMIT).sum() == 500_000
+
+    del handle
+    gc.collect()
+
+    wait_until(lambda: not segments._open_segments, "the segments")
+    wait_until(lambda: n_lent(pool) == 0, "the loans")
+
+
+PROGRAM = """
+import os, signal, sys, numpy as np
+from ezflow import ProcessPoolExecutor, put
+from tests.contract import shapes
+
+pool = ProcessPoolExecutor(2)
+array = np.ones(3_000_000)
+handle = put(array)
+results = list(pool.map(shapes.echo, [array, handle]))
+pool.submit(shapes.keep, array).result()
+print(*pool._processes, flush=True)
+how = sys.argv[1]
+if how == "raise":
+    raise SystemExit(3)
+if how == "kill":
+    os.kill(os.getpid(), signal.SIGKILL)
+if how == "interrupt":
+    os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+@pytest.mark.parametrize("how", ["end", "raise", "interrupt", "kill"])
+def test_no_end_of_a_program_leaves_anything(how: str) -> None:
+    before = set(os.listdir("/dev/shm"))
+
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(PROGRAM), how],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+
+    assert set(os.listdir("/dev/shm")) <= before
+    assert "resource_tracker" not in done.stderr
+    assert "leaked" not in done.stderr
+    wait_gone(*map(int, done.stdout.split()))
