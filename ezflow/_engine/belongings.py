@@ -6,6 +6,7 @@ Nothing of it is imported before the first large value.
 from __future__ import annotations
 
 from .._memory.cargo import STREAM_FROM
+from .._memory.reserve import Reserve
 from .._wire.messages import FORGET, HEADER, LOAN, RETURN
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
@@ -31,6 +32,7 @@ class Belongings:
 
     def __init__(self, desk: socket.socket, tell: Callable[[Sequence[bytes]], None]) -> None:
         self._desk = desk
+        self._reserve = Reserve()  # now, before a call can have used up all descriptors
         self._tell = tell
         self._tables: dict[int, bytes] = {}
         self._borrowing: Borrowing | None = None
@@ -63,7 +65,7 @@ class Belongings:
         if self._borrowing is None:
             from .._memory.borrowing import Borrowing
 
-            self._borrowing = Borrowing(self._desk)
+            self._borrowing = Borrowing(self._desk, reserve=self._reserve)
         return self._borrowing
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from .._memory.reserve import Reserve
 from .._memory.segments import arena_now
 from .._wire.messages import FORGET, HEADER, LOAN, RETURN
 
@@ -93,6 +94,7 @@ class Holdings:
 
     def __init__(self, desk: socket.socket, spare: Spare, ring: Callable[[], object]) -> None:
         self._desk = desk
+        self._reserve = Reserve()
         self._spare = spare
         self._ring = ring
         self._shipments: dict[int, Shipment | OSError] = {}
@@ -105,7 +107,7 @@ class Holdings:
             if self._borrowing is None:
                 from .._memory.borrowing import Borrowing
 
-                self._borrowing = Borrowing(self._desk, self._on_return)
+                self._borrowing = Borrowing(self._desk, self._on_return, self._reserve)
             try:
                 self._shipments[call] = self._borrowing.accept(payload)
             except OSError as error:
@@ -169,6 +171,7 @@ class Holdings:
         if self._borrowing is not None:
             self._borrowing.close()
         self._shipments.clear()
+        self._reserve.use()
 
 
 def _frame(number: int, kind: int, payload: bytes) -> bytes:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     from .cargo import Part
+    from .reserve import Reserve
 
 MOST_PRIVATE: Final = 64
 """Private mappings at the same time; beyond, what comes is copied out at once."""
@@ -30,12 +31,28 @@ _n_forks = 0
 class _Place:
     """One segment of the lender's as this process has it."""
 
-    __slots__ = ("fd", "mapped", "nbytes")
+    __slots__ = ("copied", "fd", "mapped", "nbytes")
 
     def __init__(self, fd: int, nbytes: int) -> None:
         self.fd = fd
         self.nbytes = nbytes
         self.mapped: mmap.mmap | None = None
+        self.copied: bytearray | None = None  # in place of the descriptor
+
+    def copy_out(self) -> None:
+        """Read everything and give the descriptor back."""
+        self.copied = self.read(self.nbytes)
+        fd, self.fd = self.fd, -1
+        os.close(fd)
+
+    def read(self, nbytes: int) -> bytearray:
+        """Copy the first bytes."""
+        data = bytearray(nbytes)
+        with memoryview(data) as view:
+            done = 0
+            while done < nbytes:
+                done += os.preadv(self.fd, [view[done:]], done)
+        return data
 
     def __del__(self) -> None:
         if self.fd >= 0:
@@ -53,10 +70,18 @@ class Borrowing:
         Brings descriptors, each in a message of its own that came before the table which names it.
     tell : callable, optional
         Called with the size when something large is returned, from a finaliser.
+    reserve : Reserve, optional
+        Lets a descriptor be received, and the memory copied, where the program has used up all others.
     """
 
-    def __init__(self, sock: socket.socket, tell: Callable[[int], None] | None = None) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        tell: Callable[[int], None] | None = None,
+        reserve: Reserve | None = None,
+    ) -> None:
         self._sock = sock
+        self._reserve = reserve
         self._places: dict[int, _Place] = {}
         self._fds: dict[int, int] = {}  # that came and were not named yet
         self.returned: deque[tuple[int, int, int]] = deque()  # loan, forks when it began, flags
@@ -78,11 +103,18 @@ class Borrowing:
                 position += nbytes
             elif loan not in loans:
                 try:
-                    place = self._places.get(number) or self._receive(number, size, keep=not how & FOREIGN)
+                    place = self._places.get(number) or self._receive(number, size)
                 except OSError as caught:
                     error = caught
                     self.returned.append((loan, _n_forks, FORGOTTEN))
                     continue
+                if self._reserve is not None and not self._reserve.renew():
+                    place.copy_out()
+                    self._reserve.renew()
+                    self._places.pop(number, None)
+                    self.returned.append((loan, _n_forks, FORGOTTEN))
+                elif not how & FOREIGN:
+                    self._places[number] = place
                 loans[loan] = place, how
         if error is not None:
             for loan in loans:
@@ -90,8 +122,10 @@ class Borrowing:
             raise error
         return Shipment(self, entries, inline, loans)
 
-    def _receive(self, number: int, size: int, *, keep: bool) -> _Place:
+    def _receive(self, number: int, size: int) -> _Place:
         """Find the descriptor of a segment among those that came."""
+        if self._reserve is not None:
+            self._reserve.use()
         while number not in self._fds:
             data, fds, flags, _ = socket.recv_fds(self._sock, NUMBER.size, 1, socket.MSG_CMSG_CLOEXEC)
             if not data:
@@ -106,10 +140,7 @@ class Borrowing:
             import errno
 
             raise OSError(errno.EMFILE, "no descriptor is left for the shared memory of a large value")
-        place = _Place(fd, size)
-        if keep:
-            self._places[number] = place
-        return place
+        return _Place(fd, size)
 
     def forget(self, numbers: bytes | bytearray) -> None:
         """Unmap segments that the lender has given up."""
@@ -196,20 +227,32 @@ class Shipment:
     def parts(self) -> list[Part]:
         """Give the buffers without opening them, to be handed on; each loan ends with the last of its own."""
         leases = {}
+        copies: dict[int, bytearray] = {}
         for loan, (place, _) in list(self._loans.items()):
+            if place.copied is not None:
+                copies[loan] = place.copied
+                del self._loans[loan]
+                continue
             guard = _Loan(self._borrowing, loan, self._n_forks, place)
             leases[loan] = foreign(place.fd, place.nbytes, guard)
             del self._loans[loan]
         inline = iter(self._inline)
-        return [
-            bytes(next(inline)) if how == INLINE else Span(leases[loan], offset, nbytes)
-            for loan, _, _, offset, nbytes, how in self._entries
-        ]
+        found: list[Part] = []
+        for loan, _, _, offset, nbytes, how in self._entries:
+            if how == INLINE:
+                found.append(bytes(next(inline)))
+            elif loan in copies:
+                found.append(bytes(copies[loan][offset : offset + nbytes]))
+            else:
+                found.append(Span(leases[loan], offset, nbytes))
+        return found
 
     def _map(self, loan: int, place: _Place, how: int, nbytes: int) -> memoryview:
         from .raw import exporter
 
         borrowing = self._borrowing
+        if place.copied is not None:
+            return memoryview(place.copied)
         try:
             if how & EXCLUSIVE:
                 mapped = place.mapped
@@ -221,10 +264,7 @@ class Shipment:
                 mapped = _map(place.fd, place.nbytes, mmap.MAP_PRIVATE)
                 borrowing.private[loan] = None
         except OSError:  # too many mappings or descriptors: a copy of its own
-            copied = bytearray(nbytes)
-            done = 0
-            while done < nbytes:
-                done += os.preadv(place.fd, [memoryview(copied)[done:]], done)
+            copied = place.read(nbytes)
             borrowing.returned.append((loan, self._n_forks, KEPT))
             return memoryview(copied)
         block = exporter(mapped, nbytes)

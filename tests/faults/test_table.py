@@ -795,7 +795,8 @@ def stopped_half_way(stage: Stage) -> Future[int]:
     """Give a call whose argument is only half written, because the worker that reads it is stopped."""
     os.kill(stage.victim, signal.SIGSTOP)
     link = next(each for each in stage.pool._engine._links.values() if each.child.pid == stage.victim)
-    future = stage.pool.submit(work.append_length, str(stage.started), b"x" * (16 * MB))
+    with work.no_shared_memory():  # so that it goes through the socket
+        future = stage.pool.submit(work.append_length, str(stage.started), b"x" * (16 * MB))
     wait_until(lambda: link.watching_out, "a full socket")
     return future
 
