@@ -1,12 +1,15 @@
 """What a worker has borrowed from the parent, and what it has lent to it: the large values beside messages.
 
-Nothing of it is imported before the first large value.
+All that is needed is imported at once: a call may use up all descriptors, and then nothing can be imported.
 """
 
 from __future__ import annotations
 
+from .._memory.borrowing import Borrowing
 from .._memory.cargo import STREAM_FROM
+from .._memory.lending import Lending
 from .._memory.reserve import Reserve
+from .._memory.segments import arena_now
 from .._wire.messages import FORGET, HEADER, LOAN, RETURN
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
@@ -14,9 +17,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
 
-    from .._memory.borrowing import Borrowing
     from .._memory.cargo import Part
-    from .._memory.lending import Lending
 
 
 class Belongings:
@@ -63,8 +64,6 @@ class Belongings:
 
     def _here(self) -> Borrowing:
         if self._borrowing is None:
-            from .._memory.borrowing import Borrowing
-
             self._borrowing = Borrowing(self._desk, reserve=self._reserve)
         return self._borrowing
 
@@ -80,8 +79,6 @@ class Belongings:
             frames.append(_frame(0, RETURN, self._borrowing.notices()))
         if beside:
             if self._lending is None:
-                from .._memory.lending import Lending
-
                 self._lending = Lending(self._desk)
             table, _ = self._lending.offer(beside)
             frames.append(_frame(call, LOAN, table))
@@ -95,14 +92,10 @@ class Belongings:
         """Whether memory is kept that no result is in."""
         if self._lending is None:
             return False
-        from .._memory.segments import arena_now
-
         return arena_now().has_spare()
 
     def give_up_spare(self) -> None:
         """Give that memory back to the system."""
-        from .._memory.segments import arena_now
-
         assert self._lending is not None
         gone = self._lending.spare()
         arena_now().trim()

@@ -248,12 +248,12 @@ class Shipment:
         return found
 
     def _map(self, loan: int, place: _Place, how: int, nbytes: int) -> memoryview:
-        from .raw import exporter
-
         borrowing = self._borrowing
         if place.copied is not None:
             return memoryview(place.copied)
         try:
+            from .raw import exporter
+
             if how & EXCLUSIVE:
                 mapped = place.mapped
                 if mapped is None:
