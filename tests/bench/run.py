@@ -115,6 +115,14 @@ ROWS = (
         (Goal("submit", ">=", 0.67),), libraries=("ezflow",), needs="timeout",
     ),
     Row(
+        "array", "64 MB array there and back, warm", "MB/s", cell("array", 64e6, 8e6),
+        (Goal("stdlib", ">=", 10),),
+    ),
+    Row(
+        "shared", "20 calls that share one array of 200 MB", "s", cell("shared", 20, 4),
+        (Goal("stdlib", "<=", 0.5),),
+    ),
+    Row(
         "cold", "first result of a cold pool", "ms", cold,
         (Goal("stdlib", "<=", 1.2),), methods=("fork", "forkserver", "spawn"),
     ),

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 
 def same(x: object) -> object:
     return x
+
+
+def last_of(array: Any) -> float:
+    return float(array[-1])
 
 
 def nap(seconds: float) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.compare.adapters import Adapter
-from tests.bench.compare.work import nap, same
+from tests.bench.compare.work import last_of, nap, same
 
 WORKERS = 4
 
@@ -98,6 +98,42 @@ def submit_with_limit(make: Callable[[], Adapter], n: int) -> float:
     seconds = time.perf_counter() - start
     pool.close()
     return n / seconds
+
+
+def array(make: Callable[[], Adapter], nbytes: int) -> float:
+    """MB per second of an array that goes to a worker and comes back, both ways counted, the best of several."""
+    import numpy as np
+
+    pool = make()
+    warm(pool)
+    sent = np.arange(nbytes // 8, dtype=np.int64)
+    times = []
+    for i in range(8):
+        sent[0] = i
+        start = time.perf_counter()
+        back = pool.submit(same, sent)()
+        times.append(time.perf_counter() - start)
+        if back[0] != i or back[-1] != sent[-1]:
+            raise AssertionError("something else came back")
+        del back
+    pool.close()
+    return 2e-6 * nbytes / min(times)
+
+
+def shared(make: Callable[[], Adapter], n: int) -> float:
+    """Seconds for `n` calls that look at one array of 200 MB."""
+    import numpy as np
+
+    pool = make()
+    warm(pool)
+    sent = np.ones(25_000_000)
+    start = time.perf_counter()
+    waits = [pool.submit(last_of, sent) for _ in range(n)]
+    if {wait() for wait in waits} != {1.0}:
+        raise AssertionError("something else came back")
+    seconds = time.perf_counter() - start
+    pool.close()
+    return seconds
 
 
 def sleeps(make: Callable[[], Adapter], n: int) -> float:
