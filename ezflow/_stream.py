@@ -11,9 +11,13 @@ import weakref
 from _thread import allocate_lock
 from collections import deque
 from concurrent.futures import CancelledError
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from ._loop import call_in_loop
+
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
     from typing import Self
 
@@ -85,16 +89,15 @@ class Inbox:
         while not self.items and not self.is_over:
             future = loop.create_future()
 
-            def wake(future: Any = future) -> None:
-                try:
-                    loop.call_soon_threadsafe(lambda: future.done() or future.set_result(None))
-                except RuntimeError:
-                    pass  # the loop is closed
-
-            self._wakers.append(wake)
+            self._wakers.append(partial(call_in_loop, loop, _resolve, future))
             if self.items or self.is_over:  # it came before we stood there
                 return
             await future
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():  # cancelled
+        future.set_result(None)
 
 
 class ItemStream(Generic[T]):

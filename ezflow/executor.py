@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _numbers = count()
+_NO_KEYWORDS: dict[str, Any] = {}
 
 
 class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor):
@@ -512,7 +513,7 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
             chunks = iter(lambda: list(islice(inputs, chunksize)), [])
             chunked = self._results(partial(run_chunk, fn), ((chunk,) for chunk in chunks), end, buffersize)
             return _entered(_flatten(chunked))
-        return self._results(fn, inputs, end, buffersize)
+        return self._results(fn, inputs, end, buffersize)  # type: ignore[no-any-return]
 
     map = map_method(_map)
 
@@ -537,25 +538,54 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
             raise errors.unexpected_keyword("map", keywords)
         if end is not None and (plan.asynced or plan.background):
             raise errors.no_waiting_to_limit("asynced" if plan.asynced else "background")
+        open_bar = partial(_meter, plan, fn, iterables)
+        if plan.asynced:
+            return self._map_asynced(options, plan, fn, iterables, keywords, buffersize, open_bar)
+        inputs = zip(*iterables, strict=False)
+        return self._results(fn, inputs, end, buffersize, options, plan, keywords, open_bar)
+
+    def _map_asynced(
+        self,
+        options: Options,
+        plan: Plan,
+        fn: Callable[..., Any],
+        iterables: tuple[Iterable[Any], ...],
+        keywords: dict[str, Any],
+        buffersize: int | None,
+        open_bar: Callable[[], Meter | None],
+    ) -> AsyncMap[Any]:
+        """Give what is a coroutine and an async iterator."""
         through = self._through(fn, options, plan)
         numbers = count(1)
         deadline = plan.deadline()
-        if plan.asynced:
-            if buffersize is None and any(isinstance(each, AsyncIterable) for each in iterables):
-                buffersize = 4 * self._max_workers  # who knows whether it ends
+        if buffersize is None and any(isinstance(each, AsyncIterable) for each in iterables):
+            buffersize = 4 * self._max_workers  # who knows whether it ends
 
-            def submit_one(args: tuple[Any, ...], meter: Meter | None = None) -> Future[Any]:
-                if through is not None:
-                    return through.future(args, keywords, meter)
-                return self._submit_planned(plan, fn, args, keywords, deadline, next(numbers), meter)
+        def submit_one(args: tuple[Any, ...], meter: Meter | None = None) -> Future[Any]:
+            if through is not None:
+                return through.future(args, keywords, meter)
+            return self._submit_planned(plan, fn, args, keywords, deadline, next(numbers), meter)
 
-            if plan.progress is None:
-                return AsyncMap[Any](submit_one, iterables, buffersize, unordered=plan.unordered)
-            from ._progress import draw_async
+        if plan.progress is None:
+            return AsyncMap[Any](submit_one, iterables, buffersize, unordered=plan.unordered)
+        from ._progress import draw_async
 
-            open_bar = partial(_meter, plan, fn, iterables)
-            return draw_async(open_bar, submit_one, iterables, buffersize, unordered=plan.unordered)
-        inputs: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
+        return draw_async(open_bar, submit_one, iterables, buffersize, unordered=plan.unordered)
+
+    def _results(
+        self,
+        fn: Callable[..., Any],
+        inputs: Iterator[tuple[Any, ...]],
+        end: float | None,
+        buffersize: int | None,
+        options: Options = NOTHING,
+        plan: Plan | None = None,
+        keywords: dict[str, Any] = _NO_KEYWORDS,
+        open_bar: Callable[[], Meter | None] | None = None,
+    ) -> Any:
+        """Submit now, as far as `buffersize` allows; give the iterator of results, or the future of their list."""
+        through = self._through(fn, options, plan)
+        deadline = None if plan is None else plan.deadline()
         cancel_waiting, stop, desk = _through.cancel_waiting, _through.stop, None
         check_waiting = self._weak_check_waiting()
         if through is None:
@@ -567,15 +597,14 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
                 if through is not None:
                     through.fill(slot, args, keywords)
                 else:
-                    self._post(slot, fn, args, keywords, plan, deadline, next(numbers))
+                    self._post(slot, fn, args, keywords, plan, deadline, slot.index + 1)
                 return True
             return False
 
         def begin(submit: Callable[[Slot], bool]) -> ListFuture | Generator[Any, None, None]:
-            if plan.background:
-                future = ListFuture(
-                    cancel_waiting, stop, desk, enveloped=plan.results, unordered=plan.unordered
-                )
+            enveloped, unordered = plan is not None and plan.results, plan is not None and plan.unordered
+            if plan is not None and plan.background:
+                future = ListFuture(cancel_waiting, stop, desk, enveloped=enveloped, unordered=unordered)
                 future.submit_all(submit)
                 return future
             stream = Stream[Any](
@@ -584,42 +613,16 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
                 buffersize,
                 end,
                 check_waiting,
-                enveloped=plan.results,
-                unordered=plan.unordered,
+                enveloped=enveloped,
+                unordered=unordered,
             )
             return _entered(stream.results())
 
-        if plan.progress is None:
+        if plan is None or plan.progress is None or open_bar is None:
             return begin(submit_next)
         from ._progress import draw
 
-        return draw(partial(_meter, plan, fn, iterables), begin, submit_next)
-
-    def _results(
-        self,
-        fn: Callable[..., Any],
-        inputs: Iterator[tuple[Any, ...]],
-        end: float | None,
-        buffersize: int | None,
-    ) -> Generator[Any, None, None]:
-        """Submit now, as far as `buffersize` allows, and give the iterator of results."""
-        through = self._through(fn, NOTHING)
-        cancel_waiting, check_waiting = _through.cancel_waiting, self._weak_check_waiting()
-        if through is None:
-            engine = self._open_engine()
-            cancel_waiting, check_waiting = engine.cancel_waiting, engine.check_waiting
-
-        def submit_next(slot: Slot) -> bool:
-            for args in inputs:
-                if through is not None:
-                    through.fill(slot, args, {})
-                else:
-                    self._post(slot, fn, args, {}, None, None, slot.index + 1)
-                return True
-            return False
-
-        stream = Stream[Any](submit_next, cancel_waiting, buffersize, end, check_waiting)
-        return _entered(stream.results())
+        return draw(open_bar, begin, submit_next)
 
     def _through(
         self, fn: Callable[..., Any], options: Options, plan: Plan | None = None

@@ -223,10 +223,18 @@ class Result(Generic[T]):
         printer.text(repr(self) + "\n" + "".join(traceback.format_exception(self.err)).rstrip())
 
 
-def envelope(facts: Any, value: Any, error: BaseException | None, index: int | None = None) -> Result[Any]:
-    """Put an end into an envelope, with what the answer says of `pid`, `micros` and `attempts`."""
-    seconds = None if facts.micros is None else facts.micros * 1e-6
-    return Result(value, error, index=index, attempts=facts.attempts, seconds=seconds, pid=facts.pid)
+def envelope(
+    value: Any,
+    error: BaseException | None,
+    index: int | None,
+    *,
+    pid: int | None,
+    micros: int | None,
+    attempts: int,
+) -> Result[Any]:
+    """Put an end into an envelope, with what the answer says of it."""
+    seconds = None if micros is None else micros * 1e-6
+    return Result(value, error, index=index, attempts=attempts, seconds=seconds, pid=pid)
 
 
 def is_cancellation(error: BaseException) -> bool:
