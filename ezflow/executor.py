@@ -13,6 +13,7 @@ import sys
 import threading
 import weakref
 from collections.abc import AsyncIterable
+from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
 from itertools import count, islice
@@ -249,10 +250,20 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         if plan.stream:
             return self._submit_stream(plan, fn, args, kwargs)  # type: ignore[return-value]  # see `modifiers`
         if plan.asynced:
-            return self._submit_asynced(plan, fn, args, kwargs)  # type: ignore[return-value]  # see `modifiers`
-        return self._submit_planned(plan, fn, args, kwargs, meter=_meter(plan, fn, 1))
+            return _awaited(partial(self._submit_one, plan, fn, args, kwargs))  # type: ignore[return-value]  # the same
+        return self._submit_one(plan, fn, args, kwargs)
 
     submit = submit_method(_submit)
+
+    def _submit_one(
+        self, plan: Plan, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Future[Any]:
+        """Submit one call with options, and with a bar of its own if one is wanted; give its future."""
+        meter = _meter(plan, fn, 1)
+        if meter is None:
+            return self._submit_planned(plan, fn, args, kwargs)
+        with _closing(meter):
+            return self._submit_planned(plan, fn, args, kwargs, meter=meter)
 
     def _submit_planned(
         self,
@@ -269,26 +280,18 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         future._is_enveloped = plan.results
         future._index = index - 1 if index else None
         future._meter = meter
-        try:
-            self._post(future, fn, args, kwargs, plan, deadline or plan.deadline(), index)
-        except BaseException:
-            if meter is not None:
-                meter.close()
-            raise
+        self._post(future, fn, args, kwargs, plan, deadline or plan.deadline(), index)
         return future
 
     def _submit_stream(
         self, plan: Plan, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> ItemStream[Any]:
         """Submit a call whose items are wanted as they come."""
-        stream = ItemStream[Any](self._open_engine(), plan.stream)
-        self._post(stream._inbox, fn, args, kwargs, plan, plan.deadline())
-        return stream
-
-    async def _submit_asynced(
-        self, plan: Plan, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        return await self._submit_planned(plan, fn, args, kwargs, meter=_meter(plan, fn, 1))
+        engine = self._open_engine()
+        with _closing(_meter(plan, fn, ())) as meter:
+            stream = ItemStream[Any](engine, plan.stream, meter)
+            self._post(stream._inbox, fn, args, kwargs, plan, plan.deadline())
+            return stream
 
     def _gather(self, fn: Callable[..., Any]) -> tuple[Options, Callable[..., Any]]:
         """Give the options of a call and the bare function: the method's win over the task's, those over ours."""
@@ -475,8 +478,6 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         buffersize : int, optional
             Calls submitted and not yet yielded; the inputs are read no further
             ahead.  None reads all inputs at once.
-        **keywords
-            Only after ``star()``: keyword arguments of every call.
 
         Returns
         -------
@@ -494,6 +495,10 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
             If `chunksize` or `buffersize` is less than 1.
         TypeError
             If `buffersize` is no integer, or there are other keywords without ``star()``.
+
+        Notes
+        -----
+        After ``star()`` further keywords are arguments of every call.
         """
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
@@ -515,7 +520,18 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
             return _entered(_flatten(chunked))
         return self._results(fn, inputs, end, buffersize)  # type: ignore[no-any-return]
 
-    map = map_method(_map)
+    def _plain_map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[T]:
+        """Show the signature of `map`, whose other keywords are for the form with ``star()`` only; nobody calls this."""
+        raise NotImplementedError
+
+    map = map_method(_map, shown=_plain_map)
 
     def _map_planned(
         self,
@@ -634,6 +650,42 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         bare._options = bare._nearest = None
         how = options.how_it_runs().without("progress")  # one bar for the whole, drawn on this side
         return _through.Submitter(bare.submit, fn, how, plan)
+
+    def _with_words(self, name: str, other: Callable[..., Any]) -> Callable[..., Any]:
+        """Give what somebody has put in the place of `submit` or `map`, with the options of this view."""
+        if self._options is None and self._nearest is None:
+            return other
+        return partial(self._submit_by if name == "submit" else self._map_by, other)
+
+    def _submit_by(
+        self, other: Callable[..., Any], fn: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Submit by a foreign `submit`: what goes in and comes out is done here, the rest travels with the function."""
+        options, fn = self._gather(fn)
+        plan = Plan.of(options)
+        if plan.stream:
+            raise errors.misplaced_option("stream", "a submit that was replaced", "who knows what it gives")
+        through = self._through(fn, options, plan)
+        if through is None:  # it was put back a moment ago
+            return self.submit(fn, *args, **kwargs)
+        if not (plan.star or plan.results or plan.asynced or plan.progress):
+            return through.submit(args, kwargs)
+
+        def begin() -> Future[Any]:
+            with _closing(_meter(plan, fn, 1)) as meter:
+                future = through.future(args, kwargs, meter)
+                future._index = None
+                return future
+
+        return _awaited(begin) if plan.asynced else begin()
+
+    def _map_by(self, other: Callable[..., Any], fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Map by a foreign `map`: the options travel with the function."""
+        options, fn = self._gather(fn)
+        for word, given in options:
+            if given and word in Options.WHAT_GOES_IN:
+                raise errors.misplaced_option(word, "a map that was replaced", "who knows what it gives")
+        return other(Task(fn, options), *args, **kwargs)
 
     def _weak_check_waiting(self) -> Callable[[], None]:
         """Give what raises where waiting would never end; it keeps no pool alive that nobody else holds."""
@@ -883,6 +935,22 @@ def _meter(plan: Plan, fn: Callable[..., object], inputs: Sequence[Iterable[Any]
     if meter is not None and isinstance(inputs, int):
         meter.expect(inputs)
     return meter
+
+
+@contextmanager
+def _closing(meter: Meter | None) -> Iterator[Meter | None]:
+    """Close a bar if what it is to show cannot begin."""
+    try:
+        yield meter
+    except BaseException:
+        if meter is not None:
+            meter.close()
+        raise
+
+
+async def _awaited(begin: Callable[[], Future[T]]) -> T:
+    """Begin when it is awaited."""
+    return await begin()
 
 
 def _flatten(chunks: Generator[list[T], None, None]) -> Generator[T, None, None]:
