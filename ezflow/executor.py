@@ -822,8 +822,10 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
 
         Notes
         -----
-        Takes a second at most, and disturbs no call: a signal handler in C writes the lines, so a call that hangs in
-        C code is seen as well.  A worker that is stopped gives no answer, which is then said.
+        Takes a second at most.  A signal handler in C writes the lines, so a call that hangs in C code is seen as well,
+        and Python code notices nothing.  But a system call that the kernel does not resume after a signal, such as
+        ``poll``, returns early with EINTR, which C code has to expect.  A worker that is stopped gives no answer, which
+        is then said.
         """
         engine = self._engine
         return engine.stacks(1.0) if engine is not None else {}

@@ -198,12 +198,14 @@ class Result(Generic[T]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Keep the error's traceback, cause, context and notes when it is pickled."""
-        from ._tracebacks import pack_exception
+        return self._reduce_with(_dumps)
 
+    def _reduce_with(self, dumps: Callable[[object], bytes]) -> tuple[Any, ...]:
+        """Reduce, with the help of a pickler that knows what the other side has."""
         facts = (self.index, self.attempts, self.seconds, self.pid)
         if self.err is None:
             return _rebuild, (self.ok, None, facts)
-        from cloudpickle import dumps
+        from ._tracebacks import pack_exception
 
         return _rebuild, (None, pack_exception(self.err, dumps), facts)
 
@@ -246,6 +248,12 @@ def is_cancellation(error: BaseException) -> bool:
     return isinstance(error, CancelledError) or (
         asyncio is not None and isinstance(error, asyncio.CancelledError)
     )
+
+
+def _dumps(obj: object) -> bytes:
+    from cloudpickle import dumps
+
+    return dumps(obj)  # type: ignore[no-any-return]  # it has no types
 
 
 def _rebuild(ok: Any, packed: bytes | None, facts: tuple[Any, ...]) -> Result[Any]:
