@@ -95,7 +95,7 @@ class Task(HowItRuns, WhatGoesIn, Generic[P, T]):
 
     def __repr__(self) -> str:
         """Show it as it is written."""
-        words = "".join(f".{name}({value!r})" for name, value in self._options)
+        words = self._options.written()
         return f"task({getattr(self.fn, '__qualname__', self.fn)}){words}"
 
 

@@ -274,7 +274,7 @@ class BoundMethod(HowItRuns, WhatGoesIn):
 
     def __repr__(self) -> str:
         """Show it as it is written."""
-        words = "".join(f".{name}({value!r})" for name, value in self._options or ())
+        words = (self._options or NOTHING).written()
         return f"<bound method {self.__qualname__}{words} of {self.__self__!r}>"
 
 
@@ -370,7 +370,7 @@ class Front(HowItRuns, WhatGoesIn):
 
     def __repr__(self) -> str:
         """Show it as it is written."""
-        words = "".join(f".{name}({value!r})" for name, value in self._options)
+        words = self._options.written()
         return f"<{self._executor!r}{words}>"
 
 

@@ -620,8 +620,8 @@ def test_each_run_has_its_own_limit(pool: ProcessPoolExecutor, tmp_path: Path) -
         pool.submit.timeout(1.0).retry(3).results()(called.slow_at_first, str(tmp_path / "a")).result(LIMIT)
     )
 
-    assert result.ok <= result.attempts  # on a machine that is overloaded a limit may pass before the first line is run
-    assert result.ok >= 2
+    # On an overloaded machine the limit of a run may pass before its first line.
+    assert 2 <= result.ok <= result.attempts
 
 
 def test_cancelled_call_is_not_run_again(make_pool: MakePool, tmp_path: Path) -> None:
