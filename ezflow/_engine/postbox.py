@@ -35,7 +35,7 @@ class Word(Enum):
     STACKS = "stacks"  # inquiry
 
 
-class Inbox:
+class Postbox:
     """What lies before the dispatcher, and the bell that wakes it."""
 
     def __init__(self) -> None:
