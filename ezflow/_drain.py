@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
+
+from ._loop import call_in_loop
 
 if TYPE_CHECKING:
     from ._engine.engine import Engine
@@ -16,16 +19,9 @@ async def drain(engine: Engine, seconds: float | None) -> bool:
     """
     loop = asyncio.get_running_loop()
     over = asyncio.Event()
-
-    def tell() -> None:
-        try:
-            loop.call_soon_threadsafe(over.set)
-        except RuntimeError:
-            pass  # the loop has ended before the pool
-
     have_ended = True
     if engine.dispatcher is not None:
-        engine.when_ended(tell)
+        engine.when_ended(partial(call_in_loop, loop, over.set))
         try:
             async with asyncio.timeout(seconds):
                 await over.wait()

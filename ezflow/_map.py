@@ -74,7 +74,8 @@ class Slot:
             if enveloped:
                 from .result import envelope
 
-                return envelope(sealed, value, error, self.index)
+                pid, micros, attempts = sealed.pid, sealed.micros, sealed.attempts
+                return envelope(value, error, self.index, pid=pid, micros=micros, attempts=attempts)
             if error is not None:
                 raise error
             return value

@@ -55,11 +55,13 @@ class Plan:
         self.asynced = bool(options.get("asynced"))
         retry: Retry | None = options.get("retry")
         if self.stream:
-            for name, given in (
-                ("results", self.results),
-                ("sealed", self.sealed),
-                ("retry", retry is not None and retry.n),
-            ):
+            excluded = {
+                "results": self.results,
+                "sealed": self.sealed,
+                "background": self.background,
+                "asynced": self.asynced,
+            }
+            for name, given in (*excluded.items(), ("retry", retry is not None and retry.n)):
                 if given:
                     raise errors.excluding_options("stream", name)
         self._retry: events.Retry | None = None

@@ -127,9 +127,8 @@ class _Drawer:
     """The thread that draws, and all open meters."""
 
     def __init__(self) -> None:
-        self._lock = (
-            threading.RLock()
-        )  # reentrant: the garbage collector may close a bar in the middle of drawing
+        # Reentrant: the garbage collector may close a bar in the middle of drawing.
+        self._lock = threading.RLock()
         self._meters: list[Meter] = []
         self._bell = allocate_lock()
         self._bell.acquire()

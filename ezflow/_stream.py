@@ -11,14 +11,19 @@ import weakref
 from _thread import allocate_lock
 from collections import deque
 from concurrent.futures import CancelledError
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from ._loop import call_in_loop
+
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
     from typing import Self
 
     from ._call import Call, Sealed
     from ._engine.engine import Engine
+    from ._progress import Meter
 
 T = TypeVar("T")
 
@@ -26,7 +31,8 @@ T = TypeVar("T")
 class Inbox:
     """Where the dispatcher puts the items."""
 
-    def __init__(self) -> None:
+    def __init__(self, meter: Meter | None = None) -> None:
+        self._meter = meter
         self.items: deque[Sealed] = deque()
         self.end: Sealed | None = None
         self.is_over = False
@@ -43,12 +49,16 @@ class Inbox:
         """Take an item (dispatcher only)."""
         if not self.is_over:
             self.items.append(sealed)
+            if self._meter is not None:
+                self._meter.tick()
             self._wake()
 
     def _deliver(self, sealed: Sealed) -> None:
         """Take the end."""
         if not self.is_over:
             self.end = sealed
+            if self._meter is not None and sealed.failed:
+                self._meter.tick(failed=True)
             self.finish()
 
     def _drop(self) -> None:
@@ -61,6 +71,8 @@ class Inbox:
         """Give no more items than there are."""
         self.is_over = True
         self.call = None
+        if self._meter is not None:
+            self._meter.close()
         self._wake()
 
     def _wake(self) -> None:
@@ -85,16 +97,15 @@ class Inbox:
         while not self.items and not self.is_over:
             future = loop.create_future()
 
-            def wake(future: Any = future) -> None:
-                try:
-                    loop.call_soon_threadsafe(lambda: future.done() or future.set_result(None))
-                except RuntimeError:
-                    pass  # the loop is closed
-
-            self._wakers.append(wake)
+            self._wakers.append(partial(call_in_loop, loop, _resolve, future))
             if self.items or self.is_over:  # it came before we stood there
                 return
             await future
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():  # cancelled
+        future.set_result(None)
 
 
 class ItemStream(Generic[T]):
@@ -109,11 +120,13 @@ class ItemStream(Generic[T]):
         Of the pool.
     buffersize : int
         Items that may be under way.
+    meter : Meter, optional
+        Counts the items as they arrive.
     """
 
-    def __init__(self, engine: Any, buffersize: int) -> None:  # Engine is no public type
+    def __init__(self, engine: Any, buffersize: int, meter: Any = None) -> None:  # those are no public types
         self._engine = engine
-        self._inbox = Inbox()
+        self._inbox = Inbox(meter)
         self._grant_every = max(1, buffersize // 2)
         self._taken = 0
         self._close = weakref.finalize(self, _close, engine, self._inbox)
@@ -141,6 +154,7 @@ class ItemStream(Generic[T]):
         inbox = self._inbox
         if not inbox.items:
             self._close.detach()
+            inbox.finish()  # once more: a bar is drawn for the last time by whoever sees the end
             end, inbox.end = inbox.end, None
             cancelled, inbox.cancelled = inbox.cancelled, False
             error = None if end is None else end.open()[1]

@@ -32,10 +32,14 @@ class Task(HowItRuns, WhatGoesIn, Generic[P, T]):
     """
 
     fn: Callable[P, T]
+    _options: Options
 
     def __init__(self, fn: Callable[P, T], options: Options = NOTHING) -> None:
         if not callable(fn):
             raise TypeError(f"task takes a function, not {fn!r}")
+        inner: Any = fn
+        if isinstance(inner, Task):
+            fn, options = inner.fn, inner._options.under(options)
         self.fn = fn
         self._options = options
         for name in ("__module__", "__name__", "__qualname__", "__doc__"):
@@ -75,21 +79,29 @@ class Task(HowItRuns, WhatGoesIn, Generic[P, T]):
         return hash((self.fn, self._options))
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        """Travel by name where this very task stands under its function's name, as ``@task`` leaves it."""
+        """Travel by name where a task of the function stands under the function's name, as ``@task`` leaves it."""
         import sys
 
         module, name = getattr(self, "__module__", None), getattr(self, "__qualname__", None)
         found: Any = sys.modules.get(module) if isinstance(module, str) else None
         for part in name.split(".") if isinstance(name, str) else ():
             found = getattr(found, part, None)
-        if found is self and module != "__main__":
-            return str(name)
+        if module != "__main__":
+            if found is self:
+                return str(name)
+            if isinstance(found, Task) and found.fn is self.fn:  # by itself the function cannot be found
+                return _again, (found, self._options)
         return Task, (self.fn, self._options)
 
     def __repr__(self) -> str:
         """Show it as it is written."""
-        words = "".join(f".{name}({value!r})" for name, value in self._options)
+        words = self._options.written()
         return f"task({getattr(self.fn, '__qualname__', self.fn)}){words}"
+
+
+def _again(named: Any, options: Options) -> Task[Any, Any]:
+    """Give the task of a function that stands as a task under its name."""
+    return Task(getattr(named, "fn", named), options)
 
 
 def task(fn: Callable[P, T]) -> Task[P, T]:

@@ -69,7 +69,7 @@ class Submitter:
         except TypeError as error:
             slot._deliver(SealedError(error))
             return
-        future = self._submit(self._function(), *args, **keywords)
+        future = self.submit(args, keywords)
         slot.call = cast("Call", future)
         future.add_done_callback(partial(_pass_on, slot))
 
@@ -87,9 +87,13 @@ class Submitter:
         except TypeError as error:
             relayed._deliver(SealedError(error))
             return relayed
-        relayed.origin = future = self._submit(self._function(), *args, **keywords)
+        relayed.origin = future = self.submit(args, keywords)
         future.add_done_callback(partial(_pass_on, relayed))
         return relayed
+
+    def submit(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> concurrent.futures.Future[Any]:
+        """Submit one item; give what that `submit` gives."""
+        return self._submit(self._function(), *args, **keywords)
 
     def _function(self) -> Callable[..., Any]:
         """Give the function, with the options that it is to bring along."""

@@ -10,7 +10,8 @@ Each method and front carries what was said so far in type parameters that stand
 its complaints are those about a plain function.  Words that say how a call runs give back `Self`.
 
 Each result is written twice: a function that returns a coroutine gives what the coroutine returns, because it is awaited
-in the worker.
+in the worker.  That a generator gives a list is not written: of a function that returns `Any`, pyright would then say
+that it gives a list.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import sys
 import threading
 import weakref
 from collections.abc import AsyncIterable
+from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
 from itertools import count, islice
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _numbers = count()
+_NO_KEYWORDS: dict[str, Any] = {}
 
 
 class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor):
@@ -249,10 +251,20 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         if plan.stream:
             return self._submit_stream(plan, fn, args, kwargs)  # type: ignore[return-value]  # see `modifiers`
         if plan.asynced:
-            return self._submit_asynced(plan, fn, args, kwargs)  # type: ignore[return-value]  # see `modifiers`
-        return self._submit_planned(plan, fn, args, kwargs, meter=_meter(plan, fn, 1))
+            return _awaited(partial(self._submit_one, plan, fn, args, kwargs))  # type: ignore[return-value]  # the same
+        return self._submit_one(plan, fn, args, kwargs)
 
     submit = submit_method(_submit)
+
+    def _submit_one(
+        self, plan: Plan, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Future[Any]:
+        """Submit one call with options, and with a bar of its own if one is wanted; give its future."""
+        meter = _meter(plan, fn, 1)
+        if meter is None:
+            return self._submit_planned(plan, fn, args, kwargs)
+        with _closing(meter):
+            return self._submit_planned(plan, fn, args, kwargs, meter=meter)
 
     def _submit_planned(
         self,
@@ -269,26 +281,18 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         future._is_enveloped = plan.results
         future._index = index - 1 if index else None
         future._meter = meter
-        try:
-            self._post(future, fn, args, kwargs, plan, deadline or plan.deadline(), index)
-        except BaseException:
-            if meter is not None:
-                meter.close()
-            raise
+        self._post(future, fn, args, kwargs, plan, deadline or plan.deadline(), index)
         return future
 
     def _submit_stream(
         self, plan: Plan, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> ItemStream[Any]:
         """Submit a call whose items are wanted as they come."""
-        stream = ItemStream[Any](self._open_engine(), plan.stream)
-        self._post(stream._inbox, fn, args, kwargs, plan, plan.deadline())
-        return stream
-
-    async def _submit_asynced(
-        self, plan: Plan, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        return await self._submit_planned(plan, fn, args, kwargs, meter=_meter(plan, fn, 1))
+        engine = self._open_engine()
+        with _closing(_meter(plan, fn, ())) as meter:
+            stream = ItemStream[Any](engine, plan.stream, meter)
+            self._post(stream._inbox, fn, args, kwargs, plan, plan.deadline())
+            return stream
 
     def _gather(self, fn: Callable[..., Any]) -> tuple[Options, Callable[..., Any]]:
         """Give the options of a call and the bare function: the method's win over the task's, those over ours."""
@@ -479,8 +483,6 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         buffersize : int, optional
             Calls submitted and not yet yielded; the inputs are read no further
             ahead.  None reads all inputs at once.
-        **keywords
-            Only after ``star()``: keyword arguments of every call.
 
         Returns
         -------
@@ -498,6 +500,10 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
             If `chunksize` or `buffersize` is less than 1.
         TypeError
             If `buffersize` is no integer, or there are other keywords without ``star()``.
+
+        Notes
+        -----
+        After ``star()`` further keywords are arguments of every call.
         """
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
@@ -517,9 +523,20 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
             chunks = iter(lambda: list(islice(inputs, chunksize)), [])
             chunked = self._results(partial(run_chunk, fn), ((chunk,) for chunk in chunks), end, buffersize)
             return _entered(_flatten(chunked))
-        return self._results(fn, inputs, end, buffersize)
+        return self._results(fn, inputs, end, buffersize)  # type: ignore[no-any-return]
 
-    map = map_method(_map)
+    def _plain_map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[T]:
+        """Show the signature of `map`, whose other keywords are for the form with ``star()`` only; nobody calls this."""
+        raise NotImplementedError
+
+    map = map_method(_map, shown=_plain_map)
 
     def _map_planned(
         self,
@@ -542,25 +559,54 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
             raise errors.unexpected_keyword("map", keywords)
         if end is not None and (plan.asynced or plan.background):
             raise errors.no_waiting_to_limit("asynced" if plan.asynced else "background")
+        open_bar = partial(_meter, plan, fn, iterables)
+        if plan.asynced:
+            return self._map_asynced(options, plan, fn, iterables, keywords, buffersize, open_bar)
+        inputs = zip(*iterables, strict=False)
+        return self._results(fn, inputs, end, buffersize, options, plan, keywords, open_bar)
+
+    def _map_asynced(
+        self,
+        options: Options,
+        plan: Plan,
+        fn: Callable[..., Any],
+        iterables: tuple[Iterable[Any], ...],
+        keywords: dict[str, Any],
+        buffersize: int | None,
+        open_bar: Callable[[], Meter | None],
+    ) -> AsyncMap[Any]:
+        """Give what is a coroutine and an async iterator."""
         through = self._through(fn, options, plan)
         numbers = count(1)
         deadline = plan.deadline()
-        if plan.asynced:
-            if buffersize is None and any(isinstance(each, AsyncIterable) for each in iterables):
-                buffersize = 4 * self._max_workers  # who knows whether it ends
+        if buffersize is None and any(isinstance(each, AsyncIterable) for each in iterables):
+            buffersize = 4 * self._max_workers  # who knows whether it ends
 
-            def submit_one(args: tuple[Any, ...], meter: Meter | None = None) -> Future[Any]:
-                if through is not None:
-                    return through.future(args, keywords, meter)
-                return self._submit_planned(plan, fn, args, keywords, deadline, next(numbers), meter)
+        def submit_one(args: tuple[Any, ...], meter: Meter | None = None) -> Future[Any]:
+            if through is not None:
+                return through.future(args, keywords, meter)
+            return self._submit_planned(plan, fn, args, keywords, deadline, next(numbers), meter)
 
-            if plan.progress is None:
-                return AsyncMap[Any](submit_one, iterables, buffersize, unordered=plan.unordered)
-            from ._progress import draw_async
+        if plan.progress is None:
+            return AsyncMap[Any](submit_one, iterables, buffersize, unordered=plan.unordered)
+        from ._progress import draw_async
 
-            open_bar = partial(_meter, plan, fn, iterables)
-            return draw_async(open_bar, submit_one, iterables, buffersize, unordered=plan.unordered)
-        inputs: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
+        return draw_async(open_bar, submit_one, iterables, buffersize, unordered=plan.unordered)
+
+    def _results(
+        self,
+        fn: Callable[..., Any],
+        inputs: Iterator[tuple[Any, ...]],
+        end: float | None,
+        buffersize: int | None,
+        options: Options = NOTHING,
+        plan: Plan | None = None,
+        keywords: dict[str, Any] = _NO_KEYWORDS,
+        open_bar: Callable[[], Meter | None] | None = None,
+    ) -> Any:
+        """Submit now, as far as `buffersize` allows; give the iterator of results, or the future of their list."""
+        through = self._through(fn, options, plan)
+        deadline = None if plan is None else plan.deadline()
         cancel_waiting, stop, desk = _through.cancel_waiting, _through.stop, None
         check_waiting = self._weak_check_waiting()
         if through is None:
@@ -572,15 +618,14 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
                 if through is not None:
                     through.fill(slot, args, keywords)
                 else:
-                    self._post(slot, fn, args, keywords, plan, deadline, next(numbers))
+                    self._post(slot, fn, args, keywords, plan, deadline, slot.index + 1)
                 return True
             return False
 
         def begin(submit: Callable[[Slot], bool]) -> ListFuture | Generator[Any, None, None]:
-            if plan.background:
-                future = ListFuture(
-                    cancel_waiting, stop, desk, enveloped=plan.results, unordered=plan.unordered
-                )
+            enveloped, unordered = plan is not None and plan.results, plan is not None and plan.unordered
+            if plan is not None and plan.background:
+                future = ListFuture(cancel_waiting, stop, desk, enveloped=enveloped, unordered=unordered)
                 future.submit_all(submit)
                 return future
             stream = Stream[Any](
@@ -589,42 +634,16 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
                 buffersize,
                 end,
                 check_waiting,
-                enveloped=plan.results,
-                unordered=plan.unordered,
+                enveloped=enveloped,
+                unordered=unordered,
             )
             return _entered(stream.results())
 
-        if plan.progress is None:
+        if plan is None or plan.progress is None or open_bar is None:
             return begin(submit_next)
         from ._progress import draw
 
-        return draw(partial(_meter, plan, fn, iterables), begin, submit_next)
-
-    def _results(
-        self,
-        fn: Callable[..., Any],
-        inputs: Iterator[tuple[Any, ...]],
-        end: float | None,
-        buffersize: int | None,
-    ) -> Generator[Any, None, None]:
-        """Submit now, as far as `buffersize` allows, and give the iterator of results."""
-        through = self._through(fn, NOTHING)
-        cancel_waiting, check_waiting = _through.cancel_waiting, self._weak_check_waiting()
-        if through is None:
-            engine = self._open_engine()
-            cancel_waiting, check_waiting = engine.cancel_waiting, engine.check_waiting
-
-        def submit_next(slot: Slot) -> bool:
-            for args in inputs:
-                if through is not None:
-                    through.fill(slot, args, {})
-                else:
-                    self._post(slot, fn, args, {}, None, None, slot.index + 1)
-                return True
-            return False
-
-        stream = Stream[Any](submit_next, cancel_waiting, buffersize, end, check_waiting)
-        return _entered(stream.results())
+        return draw(open_bar, begin, submit_next)
 
     def _through(
         self, fn: Callable[..., Any], options: Options, plan: Plan | None = None
@@ -636,6 +655,42 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         bare._options = bare._nearest = None
         how = options.how_it_runs().without("progress")  # one bar for the whole, drawn on this side
         return _through.Submitter(bare.submit, fn, how, plan)
+
+    def _with_words(self, name: str, other: Callable[..., Any]) -> Callable[..., Any]:
+        """Give what somebody has put in the place of `submit` or `map`, with the options of this view."""
+        if self._options is None and self._nearest is None:
+            return other
+        return partial(self._submit_by if name == "submit" else self._map_by, other)
+
+    def _submit_by(
+        self, other: Callable[..., Any], fn: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Submit by a foreign `submit`: what goes in and comes out is done here, the rest travels with the function."""
+        options, fn = self._gather(fn)
+        plan = Plan.of(options)
+        if plan.stream:
+            raise errors.misplaced_option("stream", "a submit that was replaced", "who knows what it gives")
+        through = self._through(fn, options, plan)
+        if through is None:  # it was put back a moment ago
+            return self.submit(fn, *args, **kwargs)
+        if not (plan.star or plan.results or plan.asynced or plan.progress):
+            return through.submit(args, kwargs)
+
+        def begin() -> Future[Any]:
+            with _closing(_meter(plan, fn, 1)) as meter:
+                future = through.future(args, kwargs, meter)
+                future._index = None
+                return future
+
+        return _awaited(begin) if plan.asynced else begin()
+
+    def _map_by(self, other: Callable[..., Any], fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Map by a foreign `map`: the options travel with the function."""
+        options, fn = self._gather(fn)
+        for word, given in options:
+            if given and word in Options.WHAT_GOES_IN:
+                raise errors.misplaced_option(word, "a map that was replaced", "who knows what it gives")
+        return other(Task(fn, options), *args, **kwargs)
 
     def _weak_check_waiting(self) -> Callable[[], None]:
         """Give what raises where waiting would never end; it keeps no pool alive that nobody else holds."""
@@ -772,8 +827,10 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
 
         Notes
         -----
-        Takes a second at most, and disturbs no call: a signal handler in C writes the lines, so a call that hangs in
-        C code is seen as well.  A worker that is stopped gives no answer, which is then said.
+        Takes a second at most.  A signal handler in C writes the lines, so a call that hangs in C code is seen as well,
+        and Python code notices nothing.  But a system call that the kernel does not resume after a signal, such as
+        ``poll``, returns early with EINTR, which C code has to expect.  A worker that is stopped gives no answer, which
+        is then said.
         """
         engine = self._engine
         return engine.stacks(1.0) if engine is not None else {}
@@ -885,6 +942,22 @@ def _meter(plan: Plan, fn: Callable[..., object], inputs: Sequence[Iterable[Any]
     if meter is not None and isinstance(inputs, int):
         meter.expect(inputs)
     return meter
+
+
+@contextmanager
+def _closing(meter: Meter | None) -> Iterator[Meter | None]:
+    """Close a bar if what it is to show cannot begin."""
+    try:
+        yield meter
+    except BaseException:
+        if meter is not None:
+            meter.close()
+        raise
+
+
+async def _awaited(begin: Callable[[], Future[T]]) -> T:
+    """Begin when it is awaited."""
+    return await begin()
 
 
 def _flatten(chunks: Generator[list[T], None, None]) -> Generator[T, None, None]:

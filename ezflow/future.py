@@ -28,6 +28,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 from ._gate import Gate, Waiters, is_anybody_inside, rest
+from ._loop import call_in_loop
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -97,7 +98,8 @@ class Future(concurrent.futures.Future[T]):
     _heard: Sealed | None = None
     _meter: Meter | None = None
     """What counts its end."""
-    _facts: Sealed | None = None
+    _facts: tuple[int | None, int | None, int] | None = None
+    """Of an opened answer that is put into an envelope: pid, microseconds, attempts."""
     _frames: TracebackType | None = None
     _result: T | None = None
     _exception: BaseException | None = None
@@ -341,7 +343,7 @@ class Future(concurrent.futures.Future[T]):
                 return
             value, error = sealed.open()
             if self._is_enveloped:
-                self._facts = _Facts(sealed)
+                self._facts = sealed.pid, sealed.micros, sealed.attempts
             if error is None:
                 self._result = cast("T", value)
             else:
@@ -358,7 +360,8 @@ class Future(concurrent.futures.Future[T]):
         try:
             if error is not None:
                 error = error.with_traceback(self._frames)
-            return envelope(self._facts, self._result, error, self._index)
+            pid, micros, attempts = self._facts
+            return envelope(self._result, error, self._index, pid=pid, micros=micros, attempts=attempts)
         finally:
             error = None
 
@@ -450,21 +453,6 @@ class Future(concurrent.futures.Future[T]):
                 desk.call_back(fn, self)
 
 
-class _Facts:
-    """What is known of a call whose answer has been opened."""
-
-    failed = False
-
-    def __init__(self, sealed: Sealed) -> None:
-        self.pid = sealed.pid
-        self.micros = sealed.micros
-        self.attempts = sealed.attempts
-
-    def open(self) -> tuple[object, BaseException | None]:
-        """Give nothing: it was opened."""
-        return None, None
-
-
 def _is_asyncio(fn: object) -> bool:
     """Recognise callbacks that asyncio's own functions add: they only wake a loop and never block."""
     return getattr(fn, "__module__", None) in _ASYNCIO
@@ -481,11 +469,7 @@ class _InLoop:
         self._loop = loop
 
     def __call__(self, future: Future[Any]) -> None:
-        try:
-            self._loop.call_soon_threadsafe(self._fn, future)
-        except RuntimeError:
-            if not self._loop.is_closed():
-                raise
+        call_in_loop(self._loop, self._fn, future)
 
     def __eq__(self, other: object) -> bool:
         return self._fn == other

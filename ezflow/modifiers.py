@@ -154,7 +154,7 @@ class HowItRuns:
 
         Notes
         -----
-        One bar for each `map`, and one for each `submit`.  Drawn by tqdm if it is installed, else by rich, else as a
+        One bar for each `map`, and one for each `submit`; with `stream` it ticks with each item that arrives.  Drawn by tqdm if it is installed, else by rich, else as a
         line of text; always by the thread that asks for the results, or one that does nothing else.
         """
         return self._having("progress", Bar(label, always, file))
@@ -278,21 +278,25 @@ class BoundMethod(HowItRuns, WhatGoesIn):
 
     def __repr__(self) -> str:
         """Show it as it is written."""
-        words = "".join(f".{name}({value!r})" for name, value in self._options or ())
+        words = (self._options or NOTHING).written()
         return f"<bound method {self.__qualname__}{words} of {self.__self__!r}>"
 
 
 class Method(Generic[B]):
     """A method that has the words; otherwise like any other, to be overridden and to be called by ``super()``.
 
+    One that is put into its place on an executor (``pool.submit = other``) is given as it is; a view with options of its
+    own gives it with those.
+
     It is not a decorator: pyright takes an undeclared ``submit = submit_method(_submit)`` as no promise about classes
     that override it with a plain method, and takes the type from `ExecutorWords`.
     """
 
-    __slots__ = ("__wrapped__",)
+    __slots__ = ("__wrapped__", "_is_replaced")
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.__wrapped__: Callable[..., Any] = function
+        self._is_replaced = False  # on some executor
 
     @overload
     def __get__(self, executor: None, owner: type) -> Callable[..., Any]: ...
@@ -303,7 +307,26 @@ class Method(Generic[B]):
     def __get__(self, executor: Any, owner: type | None = None) -> Any:
         if executor is None:
             return self.__wrapped__
+        if self._is_replaced:
+            other = executor.__dict__.get(self.__wrapped__.__name__)
+            if other is not None:
+                return executor._with_words(self.__wrapped__.__name__, other)
         return BoundMethod(executor, self.__wrapped__)
+
+    def __set__(self, executor: Any, other: Any) -> None:
+        if isinstance(other, BoundMethod) and other == BoundMethod(
+            executor, self.__wrapped__
+        ):  # it is put back
+            executor.__dict__.pop(self.__wrapped__.__name__, None)
+            return
+        self._is_replaced = True
+        executor.__dict__[self.__wrapped__.__name__] = other
+
+    def __delete__(self, executor: Any) -> None:
+        try:
+            del executor.__dict__[self.__wrapped__.__name__]
+        except KeyError:
+            raise AttributeError(self.__wrapped__.__name__) from None
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.__wrapped__.__name__ = name
@@ -315,8 +338,9 @@ def submit_method(function: Callable[..., Any]) -> Method[PlainSubmit]:
     return Method(function)
 
 
-def map_method(function: Callable[..., Any]) -> Method[PlainMap]:
-    """Hang the words on `map`."""
+def map_method(function: Callable[..., Any], shown: Callable[..., Any]) -> Method[PlainMap]:
+    """Hang the words on `map`; `inspect.signature` gives that of `shown`."""
+    function.__wrapped__ = shown  # type: ignore[attr-defined]  # where `inspect` looks
     return Method(function)
 
 
@@ -350,7 +374,7 @@ class Front(HowItRuns, WhatGoesIn):
 
     def __repr__(self) -> str:
         """Show it as it is written."""
-        words = "".join(f".{name}({value!r})" for name, value in self._options)
+        words = self._options.written()
         return f"<{self._executor!r}{words}>"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import isnan
 from typing import TYPE_CHECKING, Any, Final
 
 from . import errors
@@ -47,8 +46,8 @@ class Retry:
                 raise TypeError(f"retry(on=...) takes exception classes, not {one!r}")
         self.n = n
         self.on = on
-        self.delay = _seconds("retry(delay=...)", delay, least=0.0)
-        self.backoff = _seconds("retry(backoff=...)", backoff, least=0.0)
+        self.delay = _at_least_0("retry(delay=...)", delay)
+        self.backoff = _at_least_0("retry(backoff=...)", backoff)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Retry):
@@ -134,6 +133,10 @@ class Options:
         """Show what was given."""
         return f"Options({', '.join(f'{name}={value!r}' for name, value in self)})"
 
+    def written(self) -> str:
+        """Give the words as they are written."""
+        return "".join(f".{name}({_arguments(value)})" for name, value in self if value is not False)
+
     def get(self, name: str, default: Any = None) -> Any:
         """Give the value of an option, or the default if it was not given."""
         return self._given.get(name, default)
@@ -163,6 +166,25 @@ class Options:
         return _options, (self._given,)
 
 
+def _arguments(value: Any) -> str:
+    """Give what stands between a word's parentheses, without what goes without saying."""
+    if isinstance(value, Retry):
+        on = ", ".join(one.__name__ for one in value.on)
+        said = {
+            "on": None if value.on == (Exception,) else on if len(value.on) == 1 else f"({on})",
+            "delay": f"{value.delay:g}" if value.delay else None,
+            "backoff": f"{value.backoff:g}" if value.backoff != 1.0 else None,
+        }
+        return ", ".join([str(value.n), *(f"{name}={one}" for name, one in said.items() if one is not None)])
+    if isinstance(value, Bar):
+        parts = [] if value.label is None else [repr(value.label)]
+        parts += ["always=True"] * value.always
+        return ", ".join(parts if value.file is None else [*parts, f"file={value.file!r}"])
+    if value is True:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else repr(value)
+
+
 def _options(given: dict[str, Any]) -> Options:
     return Options(**given)
 
@@ -174,22 +196,26 @@ def seconds_or_none(name: str, seconds: float | None) -> float | None:
     """Check a limit; infinity is none."""
     if seconds is None:
         return None
-    checked = _seconds(name, seconds, least=0.0)
-    if checked == 0.0:
-        raise ValueError(f"{name} takes more than 0 seconds, or None")
+    checked = _number(name, seconds)
+    if not checked > 0.0:  # nan is neither
+        raise ValueError(f"{name} takes more than 0 seconds, or None, not {seconds!r}")
     return None if checked == float("inf") else checked
 
 
-def _seconds(name: str, value: float, *, least: float) -> float:
+def _at_least_0(name: str, value: float) -> float:
+    number = _number(name, value)
+    if not number >= 0.0:
+        raise ValueError(f"{name} takes 0 or more, not {value!r}")
+    return number
+
+
+def _number(name: str, value: float) -> float:
     try:
         if isinstance(value, str | bytes | bool):
             raise TypeError
-        number = float(value)
+        return float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name} takes a number, not {value!r}") from None
-    if isnan(number) or number < least:
-        raise ValueError(f"{name} takes {least:g} or more, not {value!r}")
-    return number
 
 
 def whole_number(name: str, value: int) -> int:

@@ -198,12 +198,14 @@ class Result(Generic[T]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Keep the error's traceback, cause, context and notes when it is pickled."""
-        from ._tracebacks import pack_exception
+        return self._reduce_with(_dumps)
 
+    def _reduce_with(self, dumps: Callable[[object], bytes]) -> tuple[Any, ...]:
+        """Reduce, with the help of a pickler that knows what the other side has."""
         facts = (self.index, self.attempts, self.seconds, self.pid)
         if self.err is None:
             return _rebuild, (self.ok, None, facts)
-        from cloudpickle import dumps
+        from ._tracebacks import pack_exception
 
         return _rebuild, (None, pack_exception(self.err, dumps), facts)
 
@@ -223,10 +225,18 @@ class Result(Generic[T]):
         printer.text(repr(self) + "\n" + "".join(traceback.format_exception(self.err)).rstrip())
 
 
-def envelope(facts: Any, value: Any, error: BaseException | None, index: int | None = None) -> Result[Any]:
-    """Put an end into an envelope, with what the answer says of `pid`, `micros` and `attempts`."""
-    seconds = None if facts.micros is None else facts.micros * 1e-6
-    return Result(value, error, index=index, attempts=facts.attempts, seconds=seconds, pid=facts.pid)
+def envelope(
+    value: Any,
+    error: BaseException | None,
+    index: int | None,
+    *,
+    pid: int | None,
+    micros: int | None,
+    attempts: int,
+) -> Result[Any]:
+    """Put an end into an envelope, with what the answer says of it."""
+    seconds = None if micros is None else micros * 1e-6
+    return Result(value, error, index=index, attempts=attempts, seconds=seconds, pid=pid)
 
 
 def is_cancellation(error: BaseException) -> bool:
@@ -238,6 +248,12 @@ def is_cancellation(error: BaseException) -> bool:
     return isinstance(error, CancelledError) or (
         asyncio is not None and isinstance(error, asyncio.CancelledError)
     )
+
+
+def _dumps(obj: object) -> bytes:
+    from cloudpickle import dumps
+
+    return dumps(obj)  # type: ignore[no-any-return]  # it has no types
 
 
 def _rebuild(ok: Any, packed: bytes | None, facts: tuple[Any, ...]) -> Result[Any]:

@@ -44,10 +44,7 @@ EXPORTED = {
 
 ADDED = {
     "__init__": ["cancel_running", "idle_timeout", "max_memory_per_child", "grace", "output", "seed"],
-    "map": [
-        "buffersize",
-        "keywords",
-    ],  # the first is the standard's own since 3.14, the others are for `star`
+    "map": ["buffersize"],  # the standard's own since 3.14
 }
 """Keywords that the standard methods lack."""
 
@@ -165,8 +162,8 @@ def test_signature_is_the_standard_one_and_known_keywords(ours: Any, standard: A
     assert [one for one in mine if one in theirs] == theirs
     assert {name for name, _, _ in added} <= set(ADDED.get(standard.__name__, ()))
     for _, kind, default in added:
-        assert kind is inspect.Parameter.VAR_KEYWORD or default is not inspect.Parameter.empty
-        assert kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD
+        assert kind is inspect.Parameter.KEYWORD_ONLY
+        assert default is not inspect.Parameter.empty
 
 
 def test_every_added_keyword_is_there() -> None:

@@ -10,7 +10,7 @@
 
 Ownership
 ---------
-* Inbox and bell: see `inbox`.
+* Inbox and bell: see `postbox`.
 * machine, links, poller, ears, asker: the dispatcher's alone.
 * No user code runs here: answers travel on as bytes (`_sealed`), callbacks
   go to the callback thread.
@@ -33,11 +33,11 @@ from .callbacks import CallbackThread
 from .ears import Ears
 from .echo import Echo
 from .holdings import Spare
-from .inbox import Inbox, Word
 from .link import Link
 from .maker import Maker
 from .oom import oom_kills
 from .poller import IN, OUT, Poller
+from .postbox import Postbox, Word
 from .stacks import Asker
 from .tally import Tally
 
@@ -54,7 +54,7 @@ MOST_READS: Final = 64
 """Reads that surely give all that had arrived when the first began: each gives more than a socket holds on its way."""
 
 
-class Dispatcher(Inbox):
+class Dispatcher(Postbox):
     """The loop between the machine and the workers.
 
     Parameters
@@ -80,7 +80,7 @@ class Dispatcher(Inbox):
         name: str,
         mark: bytes | None = None,
     ) -> None:
-        Inbox.__init__(self)
+        Postbox.__init__(self)
         self._machine = machine
         self._starter = starter
         self._maker = Maker(starter, needs)

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from .. import errors
 from . import exit as exits
 from .dispatcher import Dispatcher
-from .inbox import Word
 from .launch import Launch
+from .postbox import Word
 from .stacks import Inquiry
 
 if TYPE_CHECKING:

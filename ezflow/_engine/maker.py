@@ -7,7 +7,7 @@ from collections import deque
 from time import sleep
 from typing import TYPE_CHECKING
 
-from .inbox import Word
+from .postbox import Word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -8,7 +8,8 @@ and version: top-level names of ``__main__``, and code that has no name::
               └─▶ Definition(key, version, data), … ──▶ a worker that was not sent this version yet
 
 ``what`` is the function itself, or a short form of it that costs less than
-pickling a function: ``(module, name)`` of an importable one, the key of a name
+pickling a function: ``(module, name)`` of an importable one, and with True
+behind them of one that a decorator has wrapped there, the key of a name
 of ``__main__`` or of code without state, ``(key, closure contents[, defaults,
 keyword defaults])`` of code with state. A payload with needs begins with their keys
 (`workspace.WITH_KEYS`), because a worker must apply them before it unpickles.
@@ -36,7 +37,7 @@ from .mirror import ABSENT, Builder, Built, Entry, GlobalFailure, Mirror, Slot, 
 from .mirror import Definition as Definition  # noqa: PLC0414  # whoever uses a codec needs the name
 from .outbound import FRESH_KINDS, CallPickler, DefinitionPickler, is_parents_own, kind_name
 from .pickling import KEEP_BELOW, WirePickler
-from .where import by_value_modules, is_importable, is_sent_by_value
+from .where import by_value_modules, is_importable, is_sent_by_value, wrapped
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
@@ -212,6 +213,13 @@ class Codec(Builder):
                 self._plans.clear()
             self._plans[id(fn)] = fn, home.__dict__, name, what, roots
             return what, roots
+        if (
+            home is not None
+            and name in home.__dict__
+            and wrapped(home, name, fn)
+            and is_importable(module, home)
+        ):
+            return (module, name, True), ()
         code = fn.__code__
         if not fn.__dict__ and fn.__name__ == code.co_name and name == code.co_qualname:
             slot = self.slot(fn)

@@ -71,6 +71,13 @@ class CallPickler(WirePickler):
         self.needs[slot] = None
         return rebuild.slot_function, (slot.definition.key,)
 
+    def dumps_inside(self, obj: object) -> bytes:
+        """As the whole; what it needs, the whole needs."""
+        inner = CallPickler(self.codec)
+        data = inner.dumps(obj)
+        self.needs.update(inner.needs)
+        return data
+
     def special(self, obj: Any, kind: type) -> Any:
         """Refuse a pool or a future; give a context variable its twin."""
         if kind_name(kind) == ("_contextvars", "ContextVar"):

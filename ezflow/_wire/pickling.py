@@ -46,7 +46,7 @@ from types import (
 
 from .._memory.cargo import STREAM_FROM, is_large
 from . import rebuild
-from .where import is_default, is_importable, named
+from .where import is_default, is_importable, named, wrapped
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
@@ -181,6 +181,10 @@ class WirePickler(pickle.Pickler):
         """Return maker and arguments, short of the cells, of a function that travels by value."""
         raise NotImplementedError
 
+    def dumps_inside(self, obj: object) -> bytes:
+        """Pickle into bytes that travel in this pickle, and are unpickled by themselves."""
+        raise NotImplementedError
+
     def special(self, obj: Any, kind: type) -> Any:
         """Reduce a thing that belongs to a process (a lock, a pool, ...); None: it is no such thing."""
         return None
@@ -208,6 +212,12 @@ class WirePickler(pickle.Pickler):
             reduced = self.named_here(function, module, function.__qualname__)
             if reduced is not None:
                 return reduced
+        elif (
+            home is not None
+            and wrapped(home, function.__qualname__, function)
+            and is_importable(module, home)
+        ):
+            return rebuild.wrapped, (module, function.__qualname__)
         return self.function_by_value(function)
 
     def function_by_value(self, function: FunctionType) -> tuple[Any, ...]:
@@ -278,6 +288,9 @@ class WirePickler(pickle.Pickler):
                 _plain.clear()
             _plain.add(kind)
             return NotImplemented
+        reduce_with = kind.__dict__.get("_reduce_with")  # of a `Result`
+        if reduce_with is not None:
+            return reduce_with(obj, self.dumps_inside)
         reduced = obj.__reduce_ex__(PROTOCOL)
         if isinstance(reduced, str):
             return self.text_global(obj, reduced)
@@ -441,6 +454,10 @@ class ResultPickler(WirePickler):
         if self._spaces:
             self._spaces = {}
         super().dump(obj)
+
+    def dumps_inside(self, obj: object) -> bytes:
+        """As the whole."""
+        return ResultPickler(self._is_known).dumps(obj)
 
     def named_here(self, obj: Any, module: str, qualname: str) -> Any:
         """By name if the parent has it under this name."""

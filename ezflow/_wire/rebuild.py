@@ -482,6 +482,21 @@ def library(
     return made
 
 
+def wrapped(module: str, qualname: str) -> object:
+    """Return the function that a decorator has wrapped."""
+    from importlib import import_module
+
+    found: object = import_module(module)
+    for part in qualname.split("."):
+        found = getattr(found, part)
+    return unwrap(found)
+
+
+def unwrap(found: Any) -> Any:
+    """Return the function itself, also where no decorator is at work: the parent's may have come later."""
+    return getattr(found, "__wrapped__", found)
+
+
 def library_function(owner: Any, name: str, signature: tuple[Any, Any, Any]) -> Any:
     """Return a function of a C library."""
     found = getattr(owner, name)

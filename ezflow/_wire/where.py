@@ -23,13 +23,27 @@ def named(module: ModuleType, qualname: str, obj: object) -> bool:
         return True
     if "." not in qualname and found is not None:
         return False
-    found = module
+    return _found(module, qualname) is obj
+
+
+def wrapped(module: ModuleType, qualname: str, function: object) -> bool:
+    """Say whether what `module` has under this name is a decorator's work on this very function, such as ``@task``."""
+    if "<" in qualname:  # a local function
+        return False
+    try:
+        return getattr(_found(module, qualname), "__wrapped__", None) is function
+    except Exception:
+        return False
+
+
+def _found(module: ModuleType, qualname: str) -> object:
+    found: object = module
     for part in qualname.split("."):
         try:
             found = getattr(found, part)
         except Exception:  # a module's or class's own __getattr__ may raise anything
-            return False
-    return found is obj
+            return None
+    return found
 
 
 def is_importable(name: str, module: ModuleType) -> bool:

@@ -160,7 +160,8 @@ class Workspace:
                 from importlib import import_module
 
                 module = import_module(first)
-            return getattr(module, second), args, kwargs
+            function = getattr(module, second)
+            return rebuild.unwrap(function) if state else function, args, kwargs
         return token, args, kwargs
 
     def pack_value(self, value: object, beside: list[cargo.Part] | None = None) -> bytes:

@@ -1,4 +1,4 @@
-"""`map` with words goes through a `submit` that was overridden or replaced, and means what it always means."""
+"""Words mean what they always mean where `submit` was overridden or replaced, for `map` and for itself."""
 
 from __future__ import annotations
 
@@ -186,3 +186,90 @@ def test_cancelling_the_list_cancels_each(make_pool: MakePool, tmp_path: Path) -
     assert future.cancel()
     assert future.cancelled()
     wait_until(lambda: " 0 pending" in repr(pool), "the end of the calls")
+
+
+# ---------------------------------------------------------------- submit itself
+
+
+@pytest.fixture(params=["replaced", "foreign"])
+def replaced(request: pytest.FixtureRequest, make_pool: MakePool) -> Iterator[Any]:
+    """A pool whose `submit` was replaced; `seen` has the functions that came there."""
+    pool: Any = make_pool(2)
+    pool.seen = []
+    threads = concurrent.futures.ThreadPoolExecutor(2) if request.param == "foreign" else None
+    original = pool.submit if threads is None else threads.submit
+
+    def submit(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        pool.seen.append(fn)
+        return original(fn, *args, **kwargs)
+
+    pool.submit = submit
+    assert pool.submit is submit
+    yield pool
+    if threads is not None:
+        threads.shutdown()
+
+
+def test_words_of_a_view_go_with_the_function_to_a_replaced_submit(replaced: Any) -> None:
+    view = replaced.timeout(50).named("squared")
+
+    assert view.submit(work.square, 3).result(LIMIT) == 9
+    assert view.priority(2).submit(task(work.square).retry(1), 4).result(LIMIT) == 16
+
+    assert replaced.seen == [
+        task(work.square).timeout(50).named("squared"),
+        task(work.square).timeout(50).named("squared").priority(2).retry(1),
+    ]
+
+
+def test_limit_of_a_view_holds_behind_a_replaced_submit(make_pool: MakePool, tmp_path: Path) -> None:
+    pool: Any = make_pool(1)
+    original = pool.submit
+    pool.submit = lambda fn, /, *args: original(fn, *args)
+    gate = Gate(tmp_path)
+
+    with pytest.raises(CallTimeout):
+        pool.timeout(0.2).submit(work.pass_gate, *gate.args()).result(LIMIT)
+
+
+def test_what_goes_in_and_comes_out_of_a_replaced_submit(replaced: Any) -> None:
+    future = replaced.star().results().submit(work.echo, (1, 2), key=3)
+
+    assert future.result(LIMIT) == Result(((1, 2), {"key": 3}))
+    assert future.result(LIMIT).index is None
+    assert asyncio.run(replaced.asynced().submit(work.square, 5)) == 25
+    assert isinstance(replaced.results().submit(work.fail_on_odd, 1).result(LIMIT).err, ValueError)
+    with pytest.raises(TypeError, match="means nothing for a submit that was replaced"):
+        replaced.stream().submit(range, 3)
+
+
+def test_words_of_a_view_go_with_the_function_to_a_replaced_map(make_pool: MakePool) -> None:
+    pool: Any = make_pool(2)
+    original = pool.map
+    seen = []
+
+    def map_and_note(fn: Callable[..., Any], *iterables: Any, **keywords: Any) -> Any:
+        seen.append(fn)
+        return original(fn, *iterables, **keywords)
+
+    pool.map = map_and_note
+
+    assert list(pool.timeout(50).map(work.square, range(3), buffersize=1)) == [0, 1, 4]
+    assert seen == [task(work.square).timeout(50)]
+    with pytest.raises(TypeError, match="means nothing for a map that was replaced"):
+        pool.results().map(work.square, range(3))
+
+
+@pytest.mark.parametrize("method", ["submit", "map"])
+def test_method_that_was_replaced_comes_back(pool: Any, method: str) -> None:
+    ours = getattr(pool, method)
+
+    setattr(pool, method, print)
+    assert getattr(pool, method) is print
+    delattr(pool, method)
+    assert getattr(pool, method) == ours
+    setattr(pool, method, print)
+    setattr(pool, method, ours)
+    assert method not in vars(pool)
+    with pytest.raises(AttributeError):
+        delattr(pool, method)

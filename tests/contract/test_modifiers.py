@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import functools
 import gc
 import inspect
 import os
@@ -401,6 +402,8 @@ def test_task_travels_by_name_or_with_its_options() -> None:
     assert pickle.loads(pickle.dumps(called.doubled)) is called.doubled
     limited = task(called.add).timeout(3)
     assert pickle.loads(pickle.dumps(limited)) == limited
+    assert pickle.loads(pickle.dumps(called.doubled.timeout(3))) == called.doubled.timeout(3)
+    assert pickle.loads(pickle.dumps(called.doubled.timeout(3))).fn is called.doubled.fn
     assert pickle.loads(pickle.dumps(task(called.add))) == task(called.add)
     bound = called.Adder(3).add_task
     assert pickle.loads(pickle.dumps(task(abs).retry(2))) == task(abs).retry(2)
@@ -416,13 +419,32 @@ def test_task_can_be_an_argument(pool: ProcessPoolExecutor) -> None:
 def test_decorated_function_travels_by_name(pool: ProcessPoolExecutor) -> None:
     assert pool.submit(called.doubled, 3).result(LIMIT) == 6
 
-    payload, _ = pool._codec.pack_call(*_function_sent(pool, called.doubled), (3,), {})
+    payload, needs = pool._codec.pack_call(called.doubled.fn, (3,), {})
+    (got,), _ = pool.submit(work.echo, called.doubled.fn).result(LIMIT)
 
-    assert len(payload) < 200
+    assert len(payload) < 100
+    assert not needs
+    assert got is called.doubled.fn
 
 
-def _function_sent(pool: ProcessPoolExecutor, fn: Any) -> tuple[Any]:
-    return (pool._gather(fn)[1],)
+@pytest.mark.parametrize("decorate", [task, lambda fn: functools.wraps(fn)(lambda *args: 0)])
+def test_function_that_is_wrapped_in_the_parent_only_is_found_there(
+    pool: ProcessPoolExecutor, monkeypatch: pytest.MonkeyPatch, decorate: Callable[..., Any]
+) -> None:
+    plain = called.add
+    pool.submit(plain, 1, 2).result(LIMIT)
+
+    monkeypatch.setattr(called, "add", decorate(plain))
+
+    assert pool.submit(plain, 1, 2).result(LIMIT) == 3
+    assert pool.submit(task(plain), 1, 2).result(LIMIT) == 3
+
+
+def test_task_of_a_task_has_the_options_of_both() -> None:
+    both = task(task(called.add).timeout(3).retry(1)).timeout(4)
+
+    assert both == task(called.add).retry(1).timeout(4)
+    assert both.fn is called.add
 
 
 # ---------------------------------------------------------------- limits
@@ -598,8 +620,8 @@ def test_each_run_has_its_own_limit(pool: ProcessPoolExecutor, tmp_path: Path) -
         pool.submit.timeout(1.0).retry(3).results()(called.slow_at_first, str(tmp_path / "a")).result(LIMIT)
     )
 
-    assert result.ok == result.attempts
-    assert result.attempts >= 2
+    # On an overloaded machine the limit of a run may pass before its first line.
+    assert 2 <= result.ok <= result.attempts
 
 
 def test_cancelled_call_is_not_run_again(make_pool: MakePool, tmp_path: Path) -> None:

@@ -257,3 +257,29 @@ def test_a_real_terminal_shows_it(pool: ProcessPoolExecutor) -> None:
         os.close(ours)
 
     assert "squares" in text
+
+
+@pytest.mark.parametrize("n_taken", [None, 2])
+def test_stream_ticks_with_each_item(pool: ProcessPoolExecutor, n_taken: int | None) -> None:
+    file = io.StringIO()
+    stream = pool.submit.progress("items", always=True, file=file).stream()(range, 5)
+
+    for n, _ in enumerate(stream, 1):
+        if n == n_taken:
+            break
+    stream.close()
+
+    wait_until(lambda: len(file.getvalue().splitlines()) == 2, "the last state")
+    first, last = file.getvalue().splitlines()
+    assert first == "items: 0"
+    assert last.startswith("items: 5, " if n_taken is None else "items: ")
+
+
+def test_stream_that_fails_says_so_in_its_bar(pool: ProcessPoolExecutor) -> None:
+    file = io.StringIO()
+    stream = pool.submit.progress("items", always=True, file=file).stream()(work.yield_then_fail, 3)
+
+    with pytest.raises(ValueError, match="after 3"):
+        list(stream)
+
+    assert file.getvalue().splitlines()[-1].startswith("items: 4, 1 failed, ")

@@ -186,8 +186,13 @@ def test_streams_keep_their_words(pool: ProcessPoolExecutor) -> None:
     assert list(pool.submit(streamed, 5)) == list(range(5))  # type: ignore[call-overload]
     assert list(pool.submit.star().stream()(range, (2, 5))) == [2, 3, 4]
     assert list(pool.timeout(30).submit.stream()(range, 3)) == [0, 1, 2]
-    with pytest.raises(TypeError, match="exclude"):
-        pool.submit.stream().results()(range, 3)
+    for both in (
+        pool.submit.stream().results(),
+        pool.submit.stream().background(),
+        pool.asynced().submit.stream(),
+    ):
+        with pytest.raises(TypeError, match="exclude"):
+            both(range, 3)
     with pytest.raises(TypeError, match="exclude"):
         pool.submit.stream().retry(1)(range, 3)
     with pytest.raises(TypeError, match="map"):

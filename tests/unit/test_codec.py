@@ -570,3 +570,35 @@ def test_numpy_functions_and_arrays_travel() -> None:
         assert worker(len, bytes(3_000_000)) == 3_000_000
         """
     )
+
+
+@pytest.mark.parametrize("method", ["spawn", "fork"])
+def test_error_in_a_result_keeps_its_class_in_both_directions(method: str) -> None:
+    run_main(
+        """
+        from ezflow import Result
+
+        class Wrong(Exception):
+            limit = 3
+
+        def fail():
+            raise Wrong(7)
+
+        def capture():
+            return Result.capture(fail)
+
+        def is_wrong(result):
+            return isinstance(result.err, Wrong), result.err.args, result.err.limit
+
+        class Local(Wrong):
+            pass
+
+        for result in (worker(capture), worker(lambda: [Result(err=Wrong(7))])[0], Result.capture(fail)):
+            assert type(result.err) is Wrong, type(result.err)
+            assert worker(is_wrong, result) == (True, (7,), 3)
+        assert type(worker(lambda: Result(err=Local())).err) is Local
+        KEPT = Result(err=Local(8))
+        assert worker(lambda: isinstance(KEPT.err, Local))
+        """,
+        method,
+    )

@@ -9,6 +9,7 @@ from typing import Any
 import cloudpickle
 import pytest
 
+from ezflow import task
 from ezflow._plan import Plan
 from ezflow.errors import CallTimeout, WorkerDied
 from ezflow.options import NOTHING, Options, Retry, seconds_or_none, text, whole_number
@@ -175,3 +176,27 @@ def test_no_further_runs_are_no_retry() -> None:
 
     assert plan._retry is None
     assert plan.extras(None) is None
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "",
+        ".timeout(2.5)",
+        ".retry(3)",
+        ".retry(2, on=KeyError, delay=0.5, backoff=2)",
+        ".retry(2, on=(KeyError, OSError))",
+        ".named('parsing').results().star().timeout(None)",
+        ".progress('bar', always=True)",
+        ".progress()",
+        ".priority(-1).stream(4)",
+    ],
+)
+def test_words_are_shown_as_they_are_written(written: str) -> None:
+    assert repr(eval(f"task(len){written}")) == f"task(len){written}"
+
+
+def test_limits_that_are_none_are_refused() -> None:
+    for seconds in (0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match=f"timeout takes more than 0 seconds, or None, not {seconds}"):
+            task(len).timeout(seconds)

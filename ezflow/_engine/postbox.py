@@ -37,7 +37,7 @@ class Word(Enum):
     SPARE = "spare"
 
 
-class Inbox:
+class Postbox:
     """What lies before the dispatcher, and the bell that wakes it."""
 
     def __init__(self) -> None:
