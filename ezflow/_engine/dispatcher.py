@@ -917,10 +917,16 @@ class Engine:
             self._log(link, payload)
         else:
             call = self._machine.flight(link.worker).get(number)
-            if call is not None and kind == ITEM:
-                call.sink.take(SealedAnswer(VALUE, payload, call.label))  # type: ignore[attr-defined]  # streams
-            elif call is not None:
-                call.sink._hear(SealedAnswer(VALUE, payload, call.label))
+            if call is None:
+                return
+            act = call.sink.take if kind == ITEM else call.sink._hear  # type: ignore[attr-defined]  # streams
+            sealed = SealedAnswer(VALUE, payload, call.label)
+            if self._echo is None or link.voice is None:
+                act(sealed)
+            else:  # behind what was printed before
+                self._echo.drain(link.voice, self._context_of(link), finish=False)
+                self._echo.deliver(link.voice, act, sealed)
+                self._hear_less(link)
 
     # -- what workers print and log
 
