@@ -58,6 +58,7 @@ from .._wire.messages import (
 )
 from .current import running
 from .finish import UNFINISHED, finish
+from .streaming import Streamer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -281,6 +282,7 @@ class _Loop:
         self._sending = allocate_lock()  # threads of a call may report progress
         self._records: deque[bytes] = deque()  # frames of log records that are still to be sent
         self._outlet: Outlet | None = None
+        self._unsent: Exception | None = None  # what came of packing an item of a stream
         self._context = Context()  # of the initializer; each call begins with a copy
         running.send_report = self._report
         running.is_asked_to_end = window.is_asked_to_end
@@ -402,6 +404,8 @@ class _Loop:
                 if isinstance(error, CallInterrupted):
                     kind = ERROR
                     _cut_own_frames(error)
+                elif error is self._unsent:
+                    kind = UNSENDABLE
                 elif kind == UNSENDABLE and not isinstance(error, Exception):
                     kind = ERROR  # sys.exit while pickling is the call's own end, as in the standard pool
                 answer = self._pack_error(error)
@@ -414,6 +418,7 @@ class _Loop:
             return ERROR, self._pack_error(error), 0
         finally:
             running.extras = None
+            self._unsent = None
 
     def _pack_error(self, error: BaseException) -> bytes:
         return pack_exception(error, self._space.pack_value)
@@ -494,10 +499,16 @@ class _Loop:
 
     def _stream(self, call: int, value: Any, credit: int) -> Any:
         """Send the items of what a call returned; give what is left to be finished."""
-        from .streaming import Streamer
-
         source = _Grants(self._intake, self._window, call)
-        return Streamer(credit, source, lambda item: self._send_aside(call, ITEM, item)).run(value)
+        return Streamer(credit, source, lambda item: self._send_item(call, item)).run(value)
+
+    def _send_item(self, call: int, item: object) -> None:
+        """Send one item; whether it is that which failed decides what the error says."""
+        try:
+            self._send_aside(call, ITEM, item)
+        except Exception as error:
+            self._unsent = error
+            raise
 
 
 class _Grants:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ezflow import CallTimeout, ProcessPoolExecutor, WorkerDied, task
+from ezflow import CallTimeout, PicklingError, ProcessPoolExecutor, WorkerDied, task
 from tests import work
 from tests.contract.gates import LIMIT, Gate, lines, wait_until
 
@@ -116,8 +116,10 @@ def test_item_that_cannot_be_pickled_ends_the_stream_only(pool: ProcessPoolExecu
     stream = pool.submit.stream()(work.yield_a_lock)
 
     assert next(stream) == 1
-    with pytest.raises(TypeError, match="lock"):
+    with pytest.raises(TypeError, match="lock") as caught:
         next(stream)
+    assert isinstance(caught.value, PicklingError)
+    assert "yield_a_lock ran, but its result was not sent back" in str(caught.value)
     assert pool.submit(work.square, 3).result(LIMIT) == 9
 
 
