@@ -988,6 +988,13 @@ def yield_then_fail(n: int) -> Iterator[int]:
     raise ValueError(f"after {n}")
 
 
+def yield_with(n: int, item: Any) -> Iterator[Any]:
+    """Yield numbers, then what `call_or_give` makes of an item, then a word."""
+    yield from range(n)
+    yield call_or_give(item)
+    yield "last"
+
+
 def yield_a_lock() -> Iterator[object]:
     """Yield what can be pickled, then what cannot."""
     yield 1
