@@ -179,6 +179,16 @@ class Unpicklable:
         raise TypeError("this object refuses to travel")
 
 
+class CountsPickling:
+    """Counts how often it is pickled; arrives as None."""
+
+    n = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self.n += 1
+        return nothing, ()
+
+
 class Poison:
     """Runs a function of this module when it is unpickled."""
 

@@ -168,6 +168,24 @@ def test_context_variables_are_visible(pool: ProcessPoolExecutor) -> None:
     assert pool.submit(called.get_variable).result(LIMIT) == "default"
 
 
+def test_value_that_cannot_be_pickled_stays_behind_and_costs_the_arguments_nothing(
+    pool: ProcessPoolExecutor,
+) -> None:
+    variable: contextvars.ContextVar[Any] = contextvars.ContextVar("of no module")
+    argument = work.CountsPickling()
+
+    def submit(value: object) -> Any:
+        variable.set(value)
+        return pool.submit(lambda _: variable.get("nothing"), argument).result(LIMIT)
+
+    assert contextvars.copy_context().run(submit, work.Unpicklable()) == "nothing"
+    argument.n = 0
+    seen = [contextvars.copy_context().run(submit, value) for value in (work.Unpicklable(), 3)]
+
+    assert seen == ["nothing", 3]
+    assert argument.n == 2
+
+
 def test_variable_of_a_library_that_the_worker_has_not_imported_imports_nothing(
     pool: ProcessPoolExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
