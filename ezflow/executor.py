@@ -349,9 +349,7 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         if len(context) and (variables := travelling(context, self._codec.home_of)):
             if self._doubtful:
                 variables = [
-                    item
-                    for item in variables
-                    if item[0] not in self._doubtful or self._codec.can_pack(item)
+                    item for item in variables if item[0] not in self._doubtful or self._codec.can_pack(item)
                 ]
             extras = {} if extras is None else dict(extras)
             extras["context"] = variables
