@@ -1005,6 +1005,19 @@ def yield_with(n: int, item: Any) -> Iterator[Any]:
     yield "last"
 
 
+def yield_around_fork(gate: str, closed: str) -> Iterator[str]:
+    """Yield, wait for a gate, fork, let the child go on first."""
+    try:
+        yield "first"
+        wait_for_file(gate)
+        pid = os.fork()
+        if pid:
+            os.waitpid(pid, 0)
+        yield "second"
+    finally:
+        append(closed, os.getpid())
+
+
 def yield_a_lock() -> Iterator[object]:
     """Yield what can be pickled, then what cannot."""
     yield 1

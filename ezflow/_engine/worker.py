@@ -499,7 +499,7 @@ class _Loop:
 
     def _stream(self, call: int, value: Any, credit: int) -> Any:
         """Send the items of what a call returned; give what is left to be finished."""
-        source = _Grants(self._intake, self._window, call)
+        source = _Grants(self._intake, self._window, call, self._leave_if_forked)
         return Streamer(credit, source, lambda item: self._send_item(call, item)).run(value)
 
     def _send_item(self, call: int, item: object) -> None:
@@ -514,14 +514,18 @@ class _Loop:
 class _Grants:
     """The credit of one stream; reading the socket is not torn by an interrupt, waiting for it is."""
 
-    def __init__(self, intake: Intake, window: Window, call: int) -> None:
+    def __init__(
+        self, intake: Intake, window: Window, call: int, leave_if_forked: Callable[[], None]
+    ) -> None:
         self._intake = intake
         self._window = window
         self._call = call
+        self._leave_if_forked = leave_if_forked
         self.fileno = intake.fileno
 
     def take(self, *, wait: bool) -> list[int]:
         """Give the grants that have come, after waiting for one if asked to."""
+        self._leave_if_forked()  # a generator that has forked and yields: the child would read what is not its own
         grants = self._take(read=False)  # those that were read together with the call
         while self._intake.is_readable(wait=wait and not grants):
             grants += self._take(read=True)

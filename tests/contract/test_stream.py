@@ -132,6 +132,21 @@ def test_worker_that_dies_ends_the_stream(pool: ProcessPoolExecutor) -> None:
     assert pool.submit(work.square, 3).result(LIMIT) == 9
 
 
+def test_forked_child_of_a_generator_takes_nothing_from_the_worker(
+    pool: ProcessPoolExecutor, tmp_path: Path
+) -> None:
+    gate, closed = tmp_path / "gate", tmp_path / "closed"
+    stream = pool.submit.stream(1).timeout(LIMIT)(work.yield_around_fork, str(gate), str(closed))
+    assert next(stream) == "first"
+    assert pool.submit(work.square, 3).result(LIMIT) == 9  # so the word that more is wanted has been sent
+    gate.touch()
+
+    assert list(stream) == ["second"]
+
+    wait_until(lambda: lines(closed), "the generator's finally")
+    assert len(lines(closed)) == 1
+
+
 def test_limit_counts_for_the_whole_stream(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
     stream = pool.submit.stream().timeout(0.2)(work.yield_then_hang, str(tmp_path / "a"), str(tmp_path / "b"))
 

@@ -156,6 +156,7 @@ class Way(NamedTuple):
     whole: list[object]  # what it gives
     broken: list[object]  # what it gives if the bad one fails
     is_loud: bool = False  # the pool forwards output
+    replaced: bool | None = False  # None: an error stops what runs behind it, which may cost the worker
     main: Callable[[ProcessPoolExecutor, Bad], Coroutine[Any, Any, Outcomes]] | None = None
 
 
@@ -163,8 +164,10 @@ def in_a_loop(
     main: Callable[[ProcessPoolExecutor, Bad], Coroutine[Any, Any, Outcomes]],
     whole: list[object],
     broken: list[object],
+    *,
+    replaced: bool | None = False,
 ) -> Way:
-    return Way(lambda pool, bad: asyncio.run(main(pool, bad)), whole, broken, main=main)
+    return Way(lambda pool, bad: asyncio.run(main(pool, bad)), whole, broken, replaced=replaced, main=main)
 
 
 WAYS = {
@@ -173,7 +176,7 @@ WAYS = {
     "submit.results": Way(by_future_of_result, [HERE], [HERE]),
     "submit.stream": Way(by_stream, YIELDED, YIELDED[:4]),
     "submit.asynced": in_a_loop(by_coroutine, [HERE], [HERE]),
-    "map.asynced": in_a_loop(by_async_map, ITEMS, ITEMS[:5]),
+    "map.asynced": in_a_loop(by_async_map, ITEMS, ITEMS[:5], replaced=None),
     "map.results.asynced": in_a_loop(by_async_results, ITEMS, ITEMS),
     "submit.stream, async": in_a_loop(by_async_stream, YIELDED, YIELDED[:4]),
     "map.results, output": Way(by_results, ITEMS, ITEMS, is_loud=True),
@@ -197,11 +200,14 @@ def check_outcomes(outcomes: Outcomes, expected: list[object]) -> Result[Any]:
 def cases(*rows: list[str] | tuple[str, ...], always: int) -> list[Any]:
     """Give all combinations with start methods; about one of `always` is not left to the stress tests.
 
-    The sum of the indices chooses, so that every value of a row meets every value of every other.
+    A weighted sum of the indices chooses, so that every value of a row meets every value of every other if `always`
+    is small enough.
     """
     found: list[tuple[int, tuple[str, ...]]] = [(0, ())]
-    for row in (START_METHODS, *rows):
-        found = [(total + i, (*chosen, value)) for total, chosen in found for i, value in enumerate(row)]
+    for weight, row in zip((1, 5, 3, 7, 11), (START_METHODS, *rows), strict=False):
+        found = [
+            (total + weight * i, (*chosen, value)) for total, chosen in found for i, value in enumerate(row)
+        ]
     return [
         pytest.param(*chosen, marks=[] if total % always == 0 else pytest.mark.stress)
         for total, chosen in found
@@ -258,7 +264,9 @@ def test_fault_ends_its_call_only(
         wait_gone(*map(int, lines(tree)))
     else:
         check_raised(moment, fault, error)
-    stage.check_after(replaced=dies, runs=None if moment.startswith("pickling") else 1)
+    stage.check_after(
+        replaced=True if dies else asked.replaced, runs=None if moment.startswith("pickling") else 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -282,9 +290,9 @@ def test_odd_call_does_no_harm(
     else:
         assert outcome.unwrap() in ("forked", None)
     if fault == "too many files":
-        stage.check_without_descriptors()
+        stage.check_without_descriptors(replaced=asked.replaced)
     else:
-        stage.check_after(replaced=False)
+        stage.check_after(replaced=asked.replaced)
 
 
 # ------------------------------------------------------------------------------------- in the parent
@@ -305,7 +313,7 @@ def test_error_in_the_parent_ends_its_call_only(
     error = check_outcomes(outcomes, [HERE] if is_unsent else asked.broken).err
     assert error is not None
     check_raised(moment, "raise", error)
-    stage.check_after(replaced=False, runs=None)
+    stage.check_after(replaced=asked.replaced, runs=None)
 
 
 @pytest.mark.parametrize(("start_method", "way", "moment"), cases(list(WAYS), IN_PARENT[1:], always=3))
@@ -319,7 +327,7 @@ def test_exit_while_unpickling_ends_its_call_only(
 
     error = check_outcomes(outcomes, asked.broken).err
     assert isinstance(error, SystemExit | UnpicklingError | ValueError)
-    stage.check_after(replaced=False, runs=None)
+    stage.check_after(replaced=asked.replaced, runs=None)
 
 
 @pytest.mark.parametrize(("start_method", "way"), cases(list(WAYS), always=3))
@@ -333,7 +341,7 @@ def test_exit_while_pickling_leaves_the_one_who_asks(
     with pytest.raises(error):
         asked.run(stage.pool, Bad(IN_PARENT[0], (work.fail, error(3))))[-1].unwrap()
 
-    stage.check_after(replaced=False, runs=None)
+    stage.check_after(replaced=None if way in IN_LOOP else False, runs=None)  # the rest is stopped there
 
 
 def test_hang_while_unpickling_a_result_hangs_nobody_else(stage: Stage) -> None:
