@@ -361,7 +361,7 @@ def test_hang_while_unpickling_a_result_hangs_nobody_else(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    ("start_method", "way", "moment", "fault"), cases(list(WAYS), IN_WORKER, list(HANGS), always=17)
+    ("start_method", "way", "moment", "fault"), cases(list(WAYS), IN_WORKER, list(HANGS), always=29)
 )
 def test_hang_ends_at_its_limit(
     make_pool: MakePool, tmp_path: Path, way: str, moment: str, fault: str
@@ -379,7 +379,7 @@ def test_hang_ends_at_its_limit(
 
 
 @pytest.mark.parametrize(
-    ("start_method", "way", "moment", "fault"), cases(list(WAYS), IN_WORKER, list(HANGS), always=23)
+    ("start_method", "way", "moment", "fault"), cases(list(WAYS), IN_WORKER, list(HANGS), always=47)
 )
 def test_hang_ends_with_the_time_for_all(
     make_pool: MakePool, tmp_path: Path, way: str, moment: str, fault: str
