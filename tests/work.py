@@ -74,8 +74,8 @@ def mark(path: str) -> str:
 
 def mark_start_and_cleanup(started: str, cleaned: str, seconds: float = 60.0) -> None:
     """Leave a trace at the start, sleep, leave one in ``finally``."""
-    Path(started).write_text(str(os.getpid()))
     try:
+        Path(started).write_text(str(os.getpid()))
         time.sleep(seconds)
     finally:
         Path(cleaned).write_text("cleaned")
@@ -578,8 +578,8 @@ def finish_slowly(path: str) -> None:
 
 def finish_when_interrupted(started: str, gate: str, finished: str) -> None:
     """Take one's time to clean up after an interrupt."""
-    Path(started).write_text(str(os.getpid()))
     try:
+        Path(started).write_text(str(os.getpid()))
         time.sleep(300)
     finally:
         wait_for_file(gate)
@@ -631,8 +631,8 @@ def spin_deep_inside(started: str) -> None:
 
 def return_when_interrupted(started: str) -> str:
     """Turn the interrupt into a value."""
-    Path(started).write_text(str(os.getpid()))
     try:
+        Path(started).write_text(str(os.getpid()))
         time.sleep(300)
     except BaseException:
         return "never mind"
@@ -641,8 +641,8 @@ def return_when_interrupted(started: str) -> str:
 
 def fail_when_interrupted(started: str) -> None:
     """Fail while cleaning up."""
-    Path(started).write_text(str(os.getpid()))
     try:
+        Path(started).write_text(str(os.getpid()))
         time.sleep(300)
     finally:
         1 / 0  # noqa: B018

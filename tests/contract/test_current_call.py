@@ -127,7 +127,8 @@ def test_forked_child_of_a_call_cannot_report(pool: ProcessPoolExecutor) -> None
     assert future.progress() is None
 
 
-def test_cancelled_tells_threads_of_the_call(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
+def test_cancelled_tells_threads_of_the_call(make_pool: MakePool, tmp_path: Path) -> None:
+    pool = make_pool(1, grace=LIMIT)  # a thread that gets no turn for a while is to see it all the same
     started, seen = tmp_path / "started", tmp_path / "seen"
     future = pool.submit(called.cancelled_is_seen, str(started), str(seen))
     pid = int(wait_written(started))
