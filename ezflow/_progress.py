@@ -65,7 +65,7 @@ class Meter:
 
     def tick(self, *, failed: bool = False) -> None:
         """Count an item that has ended (any thread)."""
-        self.n += 1
+        self.n += 1  # no call between reading and writing, so the interpreter switches no thread there
         if failed:
             self.n_failed += 1
         if self.is_over:

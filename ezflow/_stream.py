@@ -1,6 +1,6 @@
 """The items of a remote generator, as they are produced: bounded, in order, for ``for`` and ``async for``.
 
-Who owns what: the dispatcher fills the `Inbox`, which the engine holds while the call is unfinished; the consumer
+Who owns what: the dispatcher, or where output is forwarded the thread that writes it, fills the `Inbox`, which the engine holds while the call is unfinished; the consumer
 empties it and grants credit for what it took.  The iterator that the user holds is another object, so dropping it is
 noticed, and closes the generator.
 """
@@ -46,7 +46,7 @@ class Inbox:
         """Take word of the call's progress: nobody listens."""
 
     def take(self, sealed: Sealed) -> None:
-        """Take an item (dispatcher only)."""
+        """Take an item: on the dispatcher, or on the thread that writes output, behind what was printed before."""
         if not self.is_over:
             self.items.append(sealed)
             if self._meter is not None:

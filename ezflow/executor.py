@@ -206,6 +206,7 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         self._seed = seed
         self._n_submitted = count()
         self._codec = Codec(inherits=mp_context.get_start_method() == "fork")
+        self._doubtful: set[object] = set()  # context variables that once had a value that no pickler took
         self._engine: Engine | None = None
         self._engine_lock = threading.RLock()
         self._shutdown_thread = False
@@ -351,6 +352,10 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         extras = None if plan is None else plan.extras(deadline)
         context = copy_context()
         if len(context) and (variables := travelling(context, self._codec.home_of)):
+            if self._doubtful:
+                variables = [
+                    item for item in variables if item[0] not in self._doubtful or self._codec.can_pack(item)
+                ]
             extras = {} if extras is None else dict(extras)
             extras["context"] = variables
         if self._seed is not None:
@@ -393,9 +398,12 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         except Exception:
             if extras is None or "context" not in extras:
                 raise
-            kept = [item for item in extras["context"] if self._codec.can_pack(item)]
-            if len(kept) == len(extras["context"]):
+            doubtful = {item[0] for item in extras["context"] if not self._codec.can_pack(item)}
+            if not doubtful:
                 raise
+            # From now on they are tried apart and first: the arguments may be large, and are pickled once.
+            self._doubtful |= doubtful
+            kept = [item for item in extras["context"] if item[0] not in doubtful]
             return self._codec.pack_call(fn, args, kwargs, {**extras, "context": kept}, beside)
 
     def _refuse_uncallable(self, fn: object) -> None:

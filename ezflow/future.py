@@ -398,7 +398,7 @@ class Future(concurrent.futures.Future[T]):
         self._desk = None
 
     def _hear(self, sealed: Sealed) -> None:
-        """Take word of the call's progress (dispatcher only)."""
+        """Take word of the call's progress (the threads that call `_deliver`)."""
         self._heard = sealed
 
     def _drop(self) -> None:

@@ -77,8 +77,8 @@ def mark(path: str) -> str:
 
 def mark_start_and_cleanup(started: str, cleaned: str, seconds: float = 60.0) -> None:
     """Leave a trace at the start, sleep, leave one in ``finally``."""
-    Path(started).write_text(str(os.getpid()))
     try:
+        Path(started).write_text(str(os.getpid()))
         time.sleep(seconds)
     finally:
         Path(cleaned).write_text("cleaned")
@@ -180,6 +180,16 @@ class Unpicklable:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("this object refuses to travel")
+
+
+class CountsPickling:
+    """Counts how often it is pickled; arrives as None."""
+
+    n = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self.n += 1
+        return nothing, ()
 
 
 class Poison:
@@ -600,8 +610,8 @@ def finish_slowly(path: str) -> None:
 
 def finish_when_interrupted(started: str, gate: str, finished: str) -> None:
     """Take one's time to clean up after an interrupt."""
-    Path(started).write_text(str(os.getpid()))
     try:
+        Path(started).write_text(str(os.getpid()))
         time.sleep(300)
     finally:
         wait_for_file(gate)
@@ -653,8 +663,8 @@ def spin_deep_inside(started: str) -> None:
 
 def return_when_interrupted(started: str) -> str:
     """Turn the interrupt into a value."""
-    Path(started).write_text(str(os.getpid()))
     try:
+        Path(started).write_text(str(os.getpid()))
         time.sleep(300)
     except BaseException:
         return "never mind"
@@ -663,8 +673,8 @@ def return_when_interrupted(started: str) -> str:
 
 def fail_when_interrupted(started: str) -> None:
     """Fail while cleaning up."""
-    Path(started).write_text(str(os.getpid()))
     try:
+        Path(started).write_text(str(os.getpid()))
         time.sleep(300)
     finally:
         1 / 0  # noqa: B018
@@ -1018,6 +1028,26 @@ def yield_then_fail(n: int) -> Iterator[int]:
     """Yield numbers, then raise."""
     yield from range(n)
     raise ValueError(f"after {n}")
+
+
+def yield_with(n: int, item: Any) -> Iterator[Any]:
+    """Yield numbers, then what `call_or_give` makes of an item, then a word."""
+    yield from range(n)
+    yield call_or_give(item)
+    yield "last"
+
+
+def yield_around_fork(gate: str, closed: str) -> Iterator[str]:
+    """Yield, wait for a gate, fork, let the child go on first."""
+    try:
+        yield "first"
+        wait_for_file(gate)
+        pid = os.fork()
+        if pid:
+            os.waitpid(pid, 0)
+        yield "second"
+    finally:
+        append(closed, os.getpid())
 
 
 def yield_a_lock() -> Iterator[object]:

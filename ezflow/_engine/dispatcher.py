@@ -549,12 +549,14 @@ class Dispatcher(Postbox):
             link.holdings.take(number, kind, payload)
         else:
             call = self._machine.flight(link.worker).get(number)
-            if call is not None and kind == ITEM:
-                item = SealedAnswer(VALUE, payload, call.label, beside=link.holdings.shipment(number))
-                call.sink.take(item)  # type: ignore[attr-defined]  # streams
-            elif call is not None:
-                beside = link.holdings.shipment(number)
-                call.sink._hear(SealedAnswer(VALUE, payload, call.label, beside=beside))
+            if call is None:
+                return
+            sealed = SealedAnswer(VALUE, payload, call.label, beside=link.holdings.shipment(number))
+            act = call.sink.take if kind == ITEM else call.sink._hear  # type: ignore[attr-defined]  # streams
+            if self._ears is None:
+                act(sealed)
+            else:
+                self._ears.pass_on(act, sealed, link)
 
     def _read_all_due(self) -> None:
         """Read what has arrived before limits are judged."""

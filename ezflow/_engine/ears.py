@@ -81,6 +81,15 @@ class Ears:
             self._echo.log(link.voice, payload, context)
             self._hear_less(link)
 
+    def pass_on(self, act: Callable[[Sealed], object], word: Sealed, link: Link) -> None:
+        """Pass on an item or a report of a call that runs, behind what it has printed before."""
+        if link.voice is None:
+            act(word)
+            return
+        self._echo.drain(link.voice, self._context_of(link), finish=False)
+        self._echo.deliver(link.voice, act, word)
+        self._hear_less(link)
+
     def _context_of(self, link: Link) -> Context | None:
         """Give the context in which the running call was submitted: in a notebook it leads to the cell."""
         for call in self._flight(link.worker).values():

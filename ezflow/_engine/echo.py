@@ -12,9 +12,10 @@ them into lines.
 
 Invariants
 ----------
-* What a call wrote is written before its future resolves: an answer whose
-  worker has something left to be written goes through the same queue.  An
-  answer whose worker has not is delivered at once.
+* What a call wrote is written before its future resolves, and before an item
+  or a report arrives that it sent later: an answer whose worker has something
+  left to be written goes through the same queue.  An answer whose worker has
+  not is delivered at once.
 * A line is written by one `write`, so lines of different workers never mix.
 * `Voice.n_put` and `nbytes_put` are the dispatcher's, `n_done` and
   `nbytes_done` the thread's; each reads the other's.

@@ -61,6 +61,7 @@ from .._wire.messages import (
 from .belongings import Belongings, put_aside
 from .current import running
 from .finish import UNFINISHED, finish
+from .streaming import Streamer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -307,6 +308,7 @@ class _Loop:
         self._sending = allocate_lock()  # threads of a call may report progress
         self._records: deque[bytes] = deque()  # frames of log records that are still to be sent
         self._outlet: Outlet | None = None
+        self._unsent: Exception | None = None  # what came of packing an item of a stream
         self._context = Context()  # of the initializer; each call begins with a copy
         running.send_report = self._report
         running.is_asked_to_end = window.is_asked_to_end
@@ -435,6 +437,8 @@ class _Loop:
                 if isinstance(error, CallInterrupted):
                     kind = ERROR
                     _cut_own_frames(error)
+                elif error is self._unsent:
+                    kind = UNSENDABLE
                 elif kind == UNSENDABLE and not isinstance(error, Exception):
                     kind = ERROR  # sys.exit while pickling is the call's own end, as in the standard pool
                 answer = self._pack_error(error, beside)
@@ -447,6 +451,7 @@ class _Loop:
             return ERROR, self._pack_error(error, beside), 0
         finally:
             running.extras = None
+            self._unsent = None
 
     def _pack_error(self, error: BaseException, beside: list[Part]) -> bytes:
         beside.clear()
@@ -543,23 +548,33 @@ class _Loop:
 
     def _stream(self, call: int, value: Any, credit: int) -> Any:
         """Send the items of what a call returned; give what is left to be finished."""
-        from .streaming import Streamer
+        source = _Grants(self._intake, self._window, call, self._leave_if_forked)
+        return Streamer(credit, source, lambda item: self._send_item(call, item)).run(value)
 
-        source = _Grants(self._intake, self._window, call)
-        return Streamer(credit, source, lambda item: self._send_aside(call, ITEM, item)).run(value)
+    def _send_item(self, call: int, item: object) -> None:
+        """Send one item; whether it is that which failed decides what the error says."""
+        try:
+            self._send_aside(call, ITEM, item)
+        except Exception as error:
+            self._unsent = error
+            raise
 
 
 class _Grants:
     """The credit of one stream; reading the socket is not torn by an interrupt, waiting for it is."""
 
-    def __init__(self, intake: Intake, window: Window, call: int) -> None:
+    def __init__(
+        self, intake: Intake, window: Window, call: int, leave_if_forked: Callable[[], None]
+    ) -> None:
         self._intake = intake
         self._window = window
         self._call = call
+        self._leave_if_forked = leave_if_forked
         self.fileno = intake.fileno
 
     def take(self, *, wait: bool) -> list[int]:
         """Give the grants that have come, after waiting for one if asked to."""
+        self._leave_if_forked()  # a generator that has forked and yields: the child would read what is not its own
         grants = self._take(read=False)  # those that were read together with the call
         while self._intake.is_readable(wait=wait and not grants):
             grants += self._take(read=True)

@@ -394,8 +394,8 @@ def cancelled_is_seen(started: str, seen: str) -> None:
 
     thread = threading.Thread(target=watch)
     thread.start()
-    say(started)
     try:
+        say(started)
         time.sleep(300)
     finally:
         thread.join()

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 from tests.work import pass_gate, wait_for_file
@@ -63,6 +64,28 @@ def say_and_end(text: str, number: int) -> None:
 def say_and_fail(text: str) -> None:
     print(text)
     raise ValueError(text)
+
+
+def say_then(text: str, fn: Any, *args: Any) -> Any:
+    print(text)
+    return fn(*args)
+
+
+def say_and_yield(n: int) -> Iterator[int]:
+    """Print a line before each number, and one at the end."""
+    for number in range(n):
+        print(f"before {number};")
+        yield number
+    print("the end")
+
+
+def say_and_report(text: str, path: str) -> None:
+    """Print, report, wait."""
+    from ezflow import current_call
+
+    print(text)
+    current_call().report(text)
+    wait_for_file(path)
 
 
 def say_and_wait(text: str, path: str) -> None:

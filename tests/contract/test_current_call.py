@@ -127,7 +127,8 @@ def test_forked_child_of_a_call_cannot_report(pool: ProcessPoolExecutor) -> None
     assert future.progress() is None
 
 
-def test_cancelled_tells_threads_of_the_call(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
+def test_cancelled_tells_threads_of_the_call(make_pool: MakePool, tmp_path: Path) -> None:
+    pool = make_pool(1, grace=LIMIT)  # a thread that gets no turn for a while is to see it all the same
     started, seen = tmp_path / "started", tmp_path / "seen"
     future = pool.submit(called.cancelled_is_seen, str(started), str(seen))
     pid = int(wait_written(started))
@@ -166,6 +167,24 @@ def test_context_variables_are_visible(pool: ProcessPoolExecutor) -> None:
     finally:
         called.VARIABLE.reset(token)
     assert pool.submit(called.get_variable).result(LIMIT) == "default"
+
+
+def test_value_that_cannot_be_pickled_stays_behind_and_costs_the_arguments_nothing(
+    pool: ProcessPoolExecutor,
+) -> None:
+    variable: contextvars.ContextVar[Any] = contextvars.ContextVar("of no module")
+    argument = work.CountsPickling()
+
+    def submit(value: object) -> Any:
+        variable.set(value)
+        return pool.submit(lambda _: variable.get("nothing"), argument).result(LIMIT)
+
+    assert contextvars.copy_context().run(submit, work.Unpicklable()) == "nothing"
+    argument.n = 0
+    seen = [contextvars.copy_context().run(submit, value) for value in (work.Unpicklable(), 3)]
+
+    assert seen == ["nothing", 3]
+    assert argument.n == 2
 
 
 def test_variable_of_a_library_that_the_worker_has_not_imported_imports_nothing(

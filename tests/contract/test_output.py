@@ -132,6 +132,26 @@ def test_map_gives_results_after_their_lines(loud_pool: ProcessPoolExecutor, out
         assert f"item {number};\n" in out.getvalue()
 
 
+def test_items_come_after_what_was_printed_before_them(loud_pool: ProcessPoolExecutor, out: Heard) -> None:
+    for number in loud_pool.submit.stream()(loud.say_and_yield, 200):
+        assert f"before {number};\n" in out.getvalue()
+
+    assert out.getvalue().endswith("the end\n")
+
+
+def test_reports_come_after_what_was_printed_before_them(
+    loud_pool: ProcessPoolExecutor, out: Heard, tmp_path: Path
+) -> None:
+    for number in range(20):
+        text, gate = f"report {number}", tmp_path / f"{number}"
+        future = loud_pool.submit(loud.say_and_report, text, str(gate))
+        wait_until(lambda future=future: future.progress() is not None, "the report")
+
+        assert out.getvalue().endswith(f"{text}\n")
+        gate.touch()
+        future.result(LIMIT)
+
+
 def test_callbacks_see_it(loud_pool: ProcessPoolExecutor, out: Heard) -> None:
     seen: list[str] = []
     futures = [loud_pool.submit(loud.say, f"call {number};") for number in range(20)]

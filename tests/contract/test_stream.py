@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ezflow import CallTimeout, ProcessPoolExecutor, WorkerDied, task
+from ezflow import CallTimeout, PicklingError, ProcessPoolExecutor, WorkerDied, task
 from tests import work
 from tests.contract.gates import LIMIT, Gate, lines, wait_until
 
@@ -116,8 +116,10 @@ def test_item_that_cannot_be_pickled_ends_the_stream_only(pool: ProcessPoolExecu
     stream = pool.submit.stream()(work.yield_a_lock)
 
     assert next(stream) == 1
-    with pytest.raises(TypeError, match="lock"):
+    with pytest.raises(TypeError, match="lock") as caught:
         next(stream)
+    assert isinstance(caught.value, PicklingError)
+    assert "yield_a_lock ran, but its result was not sent back" in str(caught.value)
     assert pool.submit(work.square, 3).result(LIMIT) == 9
 
 
@@ -128,6 +130,21 @@ def test_worker_that_dies_ends_the_stream(pool: ProcessPoolExecutor) -> None:
     with pytest.raises(WorkerDied):
         list(stream)
     assert pool.submit(work.square, 3).result(LIMIT) == 9
+
+
+def test_forked_child_of_a_generator_takes_nothing_from_the_worker(
+    pool: ProcessPoolExecutor, tmp_path: Path
+) -> None:
+    gate, closed = tmp_path / "gate", tmp_path / "closed"
+    stream = pool.submit.stream(1).timeout(LIMIT)(work.yield_around_fork, str(gate), str(closed))
+    assert next(stream) == "first"
+    assert pool.submit(work.square, 3).result(LIMIT) == 9  # so the word that more is wanted has been sent
+    gate.touch()
+
+    assert list(stream) == ["second"]
+
+    wait_until(lambda: lines(closed), "the generator's finally")
+    assert len(lines(closed)) == 1
 
 
 def test_limit_counts_for_the_whole_stream(pool: ProcessPoolExecutor, tmp_path: Path) -> None:

@@ -16,10 +16,8 @@ import os
 import random
 import resource
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +27,6 @@ from ezflow import (
     CallInterrupted,
     CallTimeout,
     Future,
-    PicklingError,
     PoolBroken,
     ProcessPoolExecutor,
     UnpicklingError,
@@ -39,11 +36,23 @@ from ezflow._engine import template
 from ezflow._wire.messages import HEADER
 from tests import work
 from tests.contract.gates import LIMIT, Gate, lines, post, wait_gone, wait_until, warm, workers
-
-SHORT = 0.5
-"""Seconds that a call may run which never ends by itself."""
-
-MB = 1 << 20
+from tests.faults.stage import (
+    DIES,
+    HANGS,
+    IN_WORKER,
+    MB,
+    SHORT,
+    Stage,
+    call_at,
+    check_death,
+    check_raised,
+    error_of,
+    hang_begun,
+    hang_ends,
+    hang_here,
+    hanging,
+    item_at,
+)
 
 MakePool = Callable[..., ProcessPoolExecutor]
 
@@ -98,29 +107,6 @@ ELSEWHERE = "is the row 'during the call': the value travels, nothing else happe
 TEMPLATE = "no worker is started at this moment: is the row 'while starting'"
 NO_TERMINAL = "a worker has no terminal; is the row 'during the call'"
 
-DIES: dict[str, tuple[Callable[..., Any], tuple[Any, ...], int]] = {
-    "os._exit": (work.exit_at_once, (7,), 7),
-    "SIGKILL": (work.kill_self, (signal.SIGKILL,), -signal.SIGKILL),
-    "SIGTERM": (work.kill_self, (signal.SIGTERM,), -signal.SIGTERM),
-    "segfault": (work.segfault, (), -signal.SIGSEGV),
-}
-"""Faults that end a worker: function, arguments, exit code."""
-
-HANGS: dict[str, Callable[..., Any]] = {
-    "SIGSTOP": work.stop_self,
-    "hang in Python": work.spin,
-    "hang in C": work.spin_in_c,
-}
-"""Faults that only a limit or a cancel ends."""
-
-IN_WORKER = (
-    "unpickling the argument",
-    "during the call",
-    "pickling the result",
-    "pickling the exception",
-)
-"""Moments at which the user's code runs in the worker, within one call."""
-
 PAIRS: dict[tuple[str, str], str] = {}
 """Why a pair is meaningless, or the name of the test that covers it."""
 
@@ -144,130 +130,6 @@ def meaningless(moments: str | tuple[str, ...], faults: str | tuple[str, ...], r
     for moment in (moments,) if isinstance(moments, str) else moments:
         for fault in (faults,) if isinstance(faults, str) else faults:
             PAIRS.setdefault((moment, fault), reason)
-
-
-# ------------------------------------------------------------------------------------- the stage
-
-
-@dataclass
-class Stage:
-    """A pool of two workers, one of which runs an innocent call all the time."""
-
-    pool: ProcessPoolExecutor
-    folder: Path
-    pids: set[int]
-    gate: Gate
-    innocent: Future[int]
-    sibling: int
-
-    @property
-    def victim(self) -> int:
-        """The worker that the fault hits."""
-        return next(iter(self.pids - {self.sibling}))
-
-    @property
-    def started(self) -> Path:
-        """Where faults leave a trace."""
-        return self.folder / "started"
-
-    def act(self, fn: Callable[..., Any], *args: Any) -> tuple[Any, ...]:
-        """Give a function and arguments that leave a trace and do `fn(*args)`."""
-        return work.append_then, str(self.started), fn, *args
-
-    def wait_acted(self) -> int:
-        """Wait until the fault has begun; give the pid."""
-        wait_until(lambda: lines(self.started), "the fault to begin")
-        return int(lines(self.started)[0])
-
-    def check_after(self, *, replaced: bool, runs: int | None = 1) -> None:
-        """Nothing else failed, the pool works, the other worker lives."""
-        if runs is not None:
-            assert len(lines(self.started)) == runs
-        victim = self.victim
-        assert self.pool.submit(work.square, 7).result(LIMIT) == 49
-        if not self.gate.path.exists():
-            self.gate.open()
-        assert self.innocent.result(LIMIT) == self.sibling
-        after = warm(self.pool, 2, self.folder, "after")
-        assert self.sibling in after
-        if replaced:
-            wait_gone(victim)
-            assert victim not in after
-        else:
-            assert after == self.pids
-
-
-def set_stage(pool: ProcessPoolExecutor, folder: Path) -> Stage:
-    """Start two workers, one of them busy with an innocent call."""
-    pids = warm(pool, 2, folder)
-    gate = Gate(folder, "innocent")
-    innocent = pool.submit(work.pass_gate, *gate.args())
-    (sibling,) = gate.wait_arrived()
-    return Stage(pool, folder, pids, gate, innocent, sibling)
-
-
-@pytest.fixture
-def stage(pool: ProcessPoolExecutor, tmp_path: Path) -> Stage:
-    """A pool of two workers, one of them busy with an innocent call."""
-    return set_stage(pool, tmp_path)
-
-
-def call_at(moment: str, act: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Give function and arguments of a call that does `act` at this moment."""
-    if moment == "pickling the argument":
-        return work.nothing, work.PickleBomb(*act)
-    if moment == "unpickling the argument":
-        return work.nothing, work.Poison(*act)
-    fn = {
-        "during the call": work.call_or_give,
-        "pickling the result": work.pickle_bomb,
-        "unpickling the result": work.poison,
-        "pickling the exception": work.raise_error_bomb,
-        "unpickling the exception": work.raise_error_poison,
-    }[moment]
-    return (fn, work.Act(*act)) if fn is work.call_or_give else (fn, *act)
-
-
-def error_of(future: concurrent.futures.Future[Any]) -> BaseException:
-    """Give the error of a call; the same one comes from `result`."""
-    error = future.exception(LIMIT)
-    assert error is not None
-    with pytest.raises(type(error)) as caught:
-        future.result(0)
-    assert caught.value is error
-    return error
-
-
-def check_death(error: BaseException, pid: int, exitcode: int) -> None:
-    """The error says which worker ended, and how."""
-    assert isinstance(error, WorkerDied)
-    assert isinstance(error, concurrent.futures.process.BrokenProcessPool)
-    assert (error.pid, error.exitcode) == (pid, exitcode)
-    assert str(pid) in str(error)
-    if exitcode < 0:
-        assert error.signal == signal.Signals(-exitcode).name
-        assert signal.Signals(-exitcode).name in str(error)
-
-
-def check_raised(moment: str, fault: str, error: BaseException) -> None:
-    """An error that was raised at this moment arrives, and says where it came from."""
-    own: type[BaseException] = SystemExit if fault == "sys.exit" else ValueError
-    if moment == "during the call":
-        assert type(error) is own
-    elif moment == "pickling the argument":  # an error of the user's own __reduce__ keeps its type
-        assert type(error) is own
-        assert "args[0]" in "".join(error.__notes__)
-    elif moment == "pickling the result" and own is SystemExit:  # as in the standard pool
-        assert type(error) is own
-    elif moment.endswith("exception"):
-        assert isinstance(error, ValueError)  # what the call had raised, or what stands for it
-        assert "tick" in str(error)
-    else:
-        assert isinstance(error, PicklingError if moment.startswith("pickling") else UnpicklingError)
-        assert error.direction == moment.rsplit(maxsplit=1)[-1]
-        assert isinstance(error.__cause__, own)
-        if own is ValueError:
-            assert "boom" in str(error)
 
 
 # ------------------------------------------------------------------------------------- in the worker, in one call
@@ -372,11 +234,7 @@ def test_worker_without_descriptors_still_answers(stage: Stage, moment: str) -> 
         assert isinstance(error_of(future), ValueError)
     else:
         assert future.result(LIMIT) is None or future.result(0) > 0
-    assert isinstance(error_of(stage.pool.submit(work.raise_value_error)), ValueError)
-    assert [stage.pool.submit(work.square, i).result(LIMIT) for i in range(3)] == [0, 1, 4]
-    stage.gate.open()
-    assert stage.innocent.result(LIMIT) == stage.sibling
-    assert workers(stage.pool) == stage.pids
+    stage.check_without_descriptors()
 
 
 @covers("during the call", "terminal stop")
@@ -433,15 +291,9 @@ def test_fault_in_a_map_stands_at_its_position(stage: Stage, moment: str, fault:
             (work.sys_exit, (3,), 0) if fault == "sys.exit" else (work.raise_value_error, (), 0)
         )
     act = stage.act(fn, *args)
-    bad: object
-    if moment == "unpickling the argument":
-        bad = work.Poison(*act)
-    elif moment == "during the call":
-        bad = work.Act(*act)
-    else:
-        bad = work.Act(*call_at(moment, act))
+    items = [0, 1, 2, 3, item_at(moment, act), 5, 6, 7]
 
-    results = stage.pool.map(work.call_or_give, [0, 1, 2, 3, bad, 5, 6, 7], chunksize=chunksize)
+    results = stage.pool.map(work.call_or_give, items, chunksize=chunksize)
 
     assert [next(results) for _ in range(4)] == [0, 1, 2, 3]
     with pytest.raises(BaseException) as caught:  # noqa: PT011  # looked at below
@@ -504,32 +356,6 @@ def test_exit_while_unpickling_is_found_by_who_asks(stage: Stage, moment: str) -
         future.result(LIMIT)
     assert future.done()
     stage.check_after(replaced=False, runs=None)
-
-
-_hang_begun = threading.Event()
-_hang_ends = threading.Event()
-
-
-def hang_here() -> None:
-    """Hang in the parent, until the test ends it."""
-    _hang_begun.set()
-    assert _hang_ends.wait(LIMIT)
-
-
-@contextmanager
-def hanging(fn: Callable[[], object]) -> Iterator[None]:
-    """Run `fn` in a thread that hangs in `hang_here` as long as the block runs."""
-    _hang_begun.clear()
-    _hang_ends.clear()
-    thread = threading.Thread(target=fn)
-    thread.start()
-    try:
-        assert _hang_begun.wait(LIMIT)
-        yield
-    finally:
-        _hang_ends.set()
-        thread.join(LIMIT)
-    assert not thread.is_alive()
 
 
 @covers(IN_PARENT, "hang in Python")
@@ -733,21 +559,21 @@ def test_error_in_a_callback_hurts_no_other(
 @covers("in a callback", "hang in Python")
 def test_hanging_callback_delays_callbacks_only(stage: Stage) -> None:
     seen: list[int] = []
-    _hang_begun.clear()
-    _hang_ends.clear()
+    hang_begun.clear()
+    hang_ends.clear()
     gate = Gate(stage.folder, "callbacks")
     future = stage.pool.submit(work.pass_gate, *gate.args())
     future.add_done_callback(lambda _: hang_here())
     future.add_done_callback(lambda f: seen.append(f.result()))
     gate.open()
     try:
-        assert _hang_begun.wait(LIMIT)
+        assert hang_begun.wait(LIMIT)
 
         assert [stage.pool.submit(work.square, i).result(LIMIT) for i in range(6)] == [0, 1, 4, 9, 16, 25]
         assert list(stage.pool.map(work.square, range(9))) == [i * i for i in range(9)]
         assert seen == []
     finally:
-        _hang_ends.set()
+        hang_ends.set()
     wait_until(lambda: seen, "the second callback")
     stage.check_after(replaced=False, runs=None)
 
