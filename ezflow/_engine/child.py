@@ -161,9 +161,12 @@ class Starter:
             raise RuntimeError("this starter is closed")
         if os.getpid() != self._pid:
             raise RuntimeError("a forked child cannot start workers for its parent's pool")
-        descriptors.require(_DESCRIPTORS_PER_START + 4 * self._with_outputs)
-        with descriptors.StandardNumbersTaken():
-            return self._start_by_method()
+        # Pools start workers in a thread of their own, where no handler runs.  In the main thread a KeyboardInterrupt
+        # between two lines would lose the descriptor that ends the worker.  When it is raised, the worker has an owner.
+        with HandlersHeld():
+            descriptors.require(_DESCRIPTORS_PER_START + 4 * self._with_outputs)
+            with descriptors.StandardNumbersTaken():
+                return self._start_by_method()
 
     def _start_by_method(self) -> Child:
         if self.method == "spawn":

@@ -81,7 +81,7 @@ class Ears:
             self._echo.log(link.voice, payload, context)
             self._hear_less(link)
 
-    def pass_on(self, act: Callable[[Sealed], object], word: Sealed, link: Link) -> None:
+    def pass_on(self, act: Callable[[Sealed], None], word: Sealed, link: Link) -> None:
         """Pass on an item or a report of a call that runs, behind what it has printed before."""
         if link.voice is None:
             act(word)

@@ -343,9 +343,18 @@ class HandlersHeld:
         self._noted.append((self._before[signum], signum, frame))
 
     def _restore(self) -> None:
-        for signum, handler in self._before.items():
-            if _signal.getsignal(signum) == self._note:  # not: an at-fork hook has set another one
-                _signal.signal(signum, handler)
+        # SIGINT last: a handler that is back may raise at once, and that is the one that usually does
+        self._restore_each(sorted(self._before, key=_SIGINT_LAST, reverse=True))
+
+    def _restore_each(self, held: list[int]) -> None:
+        """Give back all of them, though one may raise."""
+        if held:
+            signum = held.pop()
+            try:
+                if _signal.getsignal(signum) == self._note:  # not: an at-fork hook has set another one
+                    _signal.signal(signum, self._before[signum])
+            finally:
+                self._restore_each(held)
 
     def __exit__(self, *_: object) -> None:
         try:
@@ -364,6 +373,7 @@ class HandlersHeld:
 
 
 _NUMBERS: Final = tuple(sorted(_signal.valid_signals()))
+_SIGINT_LAST: Final = int(_signal.SIGINT).__eq__
 
 
 # --- forked by a template ----------------------------------------------------------------------------------------

@@ -187,6 +187,8 @@ def test_ctrl_c_at_a_prompt_leaves_the_pool_usable(start_method: str, tmp_path: 
         program.type("future.cancel()\nlast = pool.submit(save)\nexit()\n")
         outcome = program.finish()
 
-    assert (outcome.code, outcome.left) == (0, []), outcome
+    # Since 3.14 the basic prompt ends by SIGINT if there was a Ctrl-C, also in a program without a pool.
+    assert outcome.code in ({0} if sys.version_info < (3, 14) else {0, -signal.SIGINT}), outcome
+    assert outcome.left == [], outcome
     assert (tmp_path / "saved").exists(), outcome  # an interrupt long ago is no reason to lose a call
     assert outcome.stdout.count("Traceback") == 1, outcome

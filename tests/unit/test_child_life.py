@@ -253,7 +253,7 @@ print(answers, [remote.end() for remote in remotes], bool(seen))
 
 
 def test_ctrl_c_in_a_starting_main_thread_leaves_no_process(program: Callable[..., Program]) -> None:
-    """(Between two lines a descriptor may be lost, so pools start workers in a thread of their own.)"""
+    """(Pools start workers in a thread of their own.)"""
     parent = program("""
 import psutil
 make().end()
@@ -289,6 +289,42 @@ print(interrupted > 0, left(), [p.cmdline() for p in psutil.Process().children()
 
     assert "Traceback" not in err
     assert out.startswith("True []")
+
+
+def test_ctrl_c_between_two_lines_of_a_start_waits_for_the_workers_owner(
+    program: Callable[..., Program],
+) -> None:
+    """Between them nobody owns the descriptor that ends the worker, which then waited for ever."""
+    parent = program("""
+from ezflow._engine import child, descriptors
+make().end()
+starter.close()
+def strike(start):
+    def start_interrupted(*args):
+        os.kill(os.getpid(), signal.SIGINT)
+        made = start(*args)
+        pids.append(made.pid)
+        os.kill(os.getpid(), signal.SIGINT)
+        return made
+    return start_interrupted
+def terminated(*_): raise SystemExit
+signal.signal(signal.SIGTERM, terminated)
+Starter._start = strike(Starter._start)
+fds, pids = len(descriptors._kept), []
+starter = Starter(multiprocessing.get_context(method), child_mains.serve, bytes)
+starter.prepare()
+for _ in range(2):  # under fork the first worker was ordered by prepare
+    try:
+        starter.start()
+        print("swallowed")
+    except KeyboardInterrupt:
+        print("raised", signal.getsignal(signal.SIGINT) is signal.default_int_handler,
+              signal.getsignal(signal.SIGTERM) is terminated)
+starter.close()
+print(len(pids), until(lambda: not any(map(is_alive, pids))), len(descriptors._kept) - fds)
+""", "-W", "ignore")  # fmt: skip
+
+    assert parent.finish() == ("raised True True\n" * 2 + "2 True 0\n", "", 0)
 
 
 def test_ctrl_c_while_the_template_is_forked_is_held_back(
