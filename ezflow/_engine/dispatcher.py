@@ -501,8 +501,8 @@ class Dispatcher(Postbox):
             micros += duration
             done.append(number)
             call = flight.get(number)
+            beside = link.holdings.shipment(number)
             if call is not None:
-                beside = link.holdings.shipment(number)
                 sealed = SealedAnswer(kind, payload, call.label, pid, duration, beside)
                 if flags & KEPT:
                     sealed.stays_packed = True
@@ -549,9 +549,10 @@ class Dispatcher(Postbox):
             link.holdings.take(number, kind, payload)
         else:
             call = self._machine.flight(link.worker).get(number)
+            beside = link.holdings.shipment(number)
             if call is None:
                 return
-            sealed = SealedAnswer(VALUE, payload, call.label, beside=link.holdings.shipment(number))
+            sealed = SealedAnswer(VALUE, payload, call.label, beside=beside)
             act = call.sink.take if kind == ITEM else call.sink._hear  # type: ignore[attr-defined]  # streams
             if self._ears is None:
                 act(sealed)

@@ -608,11 +608,12 @@ def _cut_own_frames(error: BaseException) -> None:
 
 
 def _resident_bytes() -> int:
-    """Give the resident memory of this process in bytes; without ``/proc``, the most it ever was."""
+    """Give the resident memory of this process in bytes, without shared memory; or the most it ever was."""
     try:
-        with open("/proc/self/statm", "rb") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError, ValueError):
+        with open("/proc/self/status", "rb") as file:
+            found = dict(line.split(b":", 1) for line in file)
+        return (int(found[b"VmRSS"].split()[0]) - int(found[b"RssShmem"].split()[0])) * 1024
+    except (OSError, KeyError, ValueError):
         import resource
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -31,7 +31,7 @@ _n_forks = 0
 class _Place:
     """One segment of the lender's as this process has it."""
 
-    __slots__ = ("copied", "fd", "mapped", "nbytes")
+    __slots__ = ("__weakref__", "copied", "fd", "mapped", "nbytes")
 
     def __init__(self, fd: int, nbytes: int) -> None:
         self.fd = fd
@@ -258,6 +258,7 @@ class Shipment:
                 mapped = place.mapped
                 if mapped is None:
                     mapped = place.mapped = _map(place.fd, place.nbytes, mmap.MAP_SHARED)
+                    _mapped.add(place)
             elif len(borrowing.private) >= MOST_PRIVATE:
                 raise OSError
             else:
@@ -272,8 +273,8 @@ class Shipment:
         return memoryview(block).cast("B")
 
     def __del__(self) -> None:
-        for loan in self._loans:
-            self._borrowing.returned.append((loan, self._n_forks, KEPT))
+        for loan, (place, _) in self._loans.items():
+            self._borrowing.give_back(loan, self._n_forks, place.nbytes)
 
 
 def _map(fd: int, nbytes: int, flags: int) -> mmap.mmap:
@@ -283,10 +284,24 @@ def _map(fd: int, nbytes: int, flags: int) -> mmap.mmap:
     return mmap.mmap(fd, nbytes, flags=flags)
 
 
+_mapped: weakref.WeakSet[_Place] = weakref.WeakSet()
+"""Places that are mapped shared."""
+
+
+def _after_fork_in_child() -> None:
+    """Make shared mappings private: what the child writes is nobody else's business."""
+    places = [place for place in list(_mapped) if place.mapped is not None and place.fd >= 0]
+    if places:
+        from .raw import make_private
+
+        for place in places:
+            make_private(place.mapped, place.fd, place.nbytes)
+
+
 def _before_fork() -> None:
     global _n_forks
     _n_forks += 1
 
 
 if sys.platform != "win32":
-    os.register_at_fork(before=_before_fork)
+    os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)

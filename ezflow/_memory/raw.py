@@ -39,6 +39,29 @@ _compare.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 _compare.restype = ctypes.c_int
 
 
+_map: Final = _library.mmap
+_map.argtypes = (
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_long,
+)
+_map.restype = ctypes.c_void_p
+_FIXED: Final = 0x10
+"""``MAP_FIXED``: in the place of what is mapped there; the same number on Linux and macOS."""
+
+
+def make_private(mapped: Any, fd: int, nbytes: int) -> None:
+    """Replace a shared mapping by a private one of the same file at the same address."""
+    import mmap
+
+    with memoryview(mapped) as held:
+        address = address_of(held)
+    _map(address, nbytes, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | _FIXED, fd, 0)
+
+
 def address_of(buffer: Any) -> int:
     """Give the address of a contiguous buffer, which the caller keeps alive."""
     found = _PyBuffer()

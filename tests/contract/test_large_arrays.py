@@ -265,6 +265,30 @@ def test_child_forked_here_sees_a_result_as_it_was(make_pool: MakePool) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
+def test_child_forked_here_writes_to_a_copy(make_pool: MakePool) -> None:
+    pool = make_pool(1)
+    back = pool.submit(shapes.echo, np.ones(100_000)).result(LIMIT)
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        back[:] = 5
+        os._exit(0 if back.sum() == 500_000 else 1)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert back.sum() == 100_000
+
+
+def test_results_that_nobody_reads_give_their_memory_back(make_pool: MakePool) -> None:
+    pool = make_pool(1)
+    futures = [pool.submit(shapes.ones, 1_000_000) for _ in range(6)]
+    assert all(future.exception(LIMIT) is None for future in futures[::2])
+
+    del futures
+
+    assert pool.submit(shapes.n_lent_here).result(LIMIT) >= 0
+    wait_until(lambda: pool.submit(shapes.n_lent_here).result(LIMIT) == 0, "the loans")
+
+
 # ------------------------------------------------------------------------------------- handles
 
 
