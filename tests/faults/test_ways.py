@@ -231,7 +231,7 @@ ODD = ("forked child returns", "too many files")
 
 
 @pytest.mark.parametrize(
-    ("start_method", "way", "moment", "fault"), cases(list(WAYS), IN_WORKER, ENDS, always=6)
+    ("start_method", "way", "moment", "fault"), cases(list(WAYS), IN_WORKER, ENDS, always=9)
 )
 def test_fault_ends_its_call_only(
     make_pool: MakePool,
