@@ -148,11 +148,14 @@ class _Drawer:
                 raise
 
     def _start(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="ezflow-progress", daemon=True)
+        thread = threading.Thread(target=self._run, name="ezflow-progress", daemon=True)
         try:
-            self._thread.start()
+            thread.start()
         except RuntimeError:  # no more threads, or the interpreter ends: only the last state will be drawn
-            self._thread = None
+            return
+        # Not earlier: after a Ctrl-C in `start` nobody can tell whether it runs.  If it does, it finds nothing to draw,
+        # or draws beside the next one until there is nothing.
+        self._thread = thread
 
     def close(self, meter: Meter) -> None:
         """Draw a meter's last state, if nobody has."""
@@ -181,7 +184,8 @@ class _Drawer:
                     else:
                         meter.draw()
                 if not self._meters:
-                    self._thread = None
+                    if self._thread is threading.current_thread():
+                        self._thread = None
                     return
 
     def end(self) -> None:

@@ -143,7 +143,7 @@ def test_what_a_coroutine_leaves_behind_is_cancelled_with_it(make_pool: MakePool
 
 def test_coroutine_object_is_refused_at_once_and_closed(pool: ProcessPoolExecutor) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", RuntimeWarning)  # never awaited
         for submit in (pool.submit, pool.submit.timeout(3), pool.timeout(3).submit, pool.submit.star()):
             coroutine = called.double(4)
             with pytest.raises(TypeError, match="coroutine"):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ezflow import ProcessPoolExecutor, task
+from ezflow import ProcessPoolExecutor, _progress, task
 from ezflow._progress import total_of
 from tests import work
 from tests.contract.gates import LIMIT, Gate, wait_until
@@ -283,3 +283,29 @@ def test_stream_that_fails_says_so_in_its_bar(pool: ProcessPoolExecutor) -> None
         list(stream)
 
     assert file.getvalue().splitlines()[-1].startswith("items: 4, 1 failed, ")
+
+
+@pytest.mark.parametrize("is_started", [False, True])
+def test_ctrl_c_while_the_drawing_thread_starts_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch, is_started: bool
+) -> None:
+    wait_until(lambda: _progress._drawer._thread is None, "bars of other tests to be drawn")
+    start = threading.Thread.start
+    file = io.StringIO()
+
+    def torn(thread: threading.Thread) -> None:
+        if is_started:
+            start(thread)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", torn)
+        with pytest.raises(KeyboardInterrupt):
+            _progress.bar_for("torn", 2, file)
+    meter = _progress.bar_for("whole", 1, file)
+    assert _progress._drawer._thread is not None
+    meter.tick()
+    meter.expect(1)
+    wait_until(lambda: "whole: 1 of 1" in file.getvalue(), "the thread to draw")
+
+    _progress._end()  # as at the interpreter's exit
