@@ -159,11 +159,11 @@ class Codec(Builder):
                 if module is not None and getattr(_modules.get(module), name, None) is fn:
                     what = module, name
             pickler.outside = fn
-            pickler.leaves_out = beside is not None
+            pickler.aside.is_wanted = beside is not None
             pickler.dump((what, args, kwargs) if extras is None else (what, args, kwargs, extras))
             if pickler.is_inside:  # the function is in its own closure, or shares a cell with another one
                 pickler = CallPickler(self)
-                pickler.leaves_out = beside is not None
+                pickler.aside.is_wanted = beside is not None
                 pickler.dump((fn, args, kwargs) if extras is None else (fn, args, kwargs, extras))
                 roots = ()
             body = pickler.take_bytes() if beside is None else pickler.take_aside(beside)

@@ -42,7 +42,7 @@ class KeepingPickler(ResultPickler):
 def keep(value: object, is_known: Callable[[str, str], bool]) -> tuple[list[Part], list[tuple[str, str]]]:
     """Pickle a value: the bytes, its large buffers behind them, and the names that must be there to rebuild it."""
     pickler = KeepingPickler(is_known)
-    pickler.leaves_out = True
+    pickler.aside.is_wanted = True
     pickler.dump(value)
     parts = pickler.take_kept()
     return parts, list(pickler.names)

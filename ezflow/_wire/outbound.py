@@ -99,7 +99,7 @@ class CallPickler(WirePickler):
         ref._check()
         if self.is_trial:
             return rebuild.kept_value, (0, 0)
-        if not self.leaves_out:
+        if not self.aside.is_wanted:
             from .. import errors
 
             raise errors.handle_not_sent()

@@ -96,6 +96,26 @@ class Sink:
         self.write = self.pieces.append
 
 
+class Aside:
+    """Large buffers that are left out of the bytes, if that is wanted.
+
+    Apart from the pickler, which would hold itself otherwise, and with it whatever it has met.
+    """
+
+    __slots__ = ("buffers", "is_wanted")
+
+    def __init__(self) -> None:
+        self.buffers: list[pickle.PickleBuffer] = []
+        self.is_wanted = False
+
+    def take(self, buffer: pickle.PickleBuffer) -> bool:
+        """Say whether a buffer goes into the bytes."""
+        if self.is_wanted and is_large(buffer):
+            self.buffers.append(buffer)
+            return False
+        return True
+
+
 class WirePickler(pickle.Pickler):
     """The C pickler with our decisions; see the module's text."""
 
@@ -105,17 +125,8 @@ class WirePickler(pickle.Pickler):
     def __init__(self) -> None:
         sink = Sink()
         self.pieces = sink.pieces
-        self.buffers: list[pickle.PickleBuffer] = []
-        """Large buffers that were left out of the bytes, if `leaves_out`."""
-        self.leaves_out = False
-        super().__init__(sink, PROTOCOL, buffer_callback=self._take_buffer)
-
-    def _take_buffer(self, buffer: pickle.PickleBuffer) -> bool:
-        """Say whether a buffer goes into the bytes."""
-        if self.leaves_out and is_large(buffer):
-            self.buffers.append(buffer)
-            return False
-        return True
+        self.aside = Aside()
+        super().__init__(sink, PROTOCOL, buffer_callback=self.aside.take)
 
     def dumps(self, obj: object) -> bytes:
         """Pickle into one bytes object; after an exception the pickler must not be used again."""
@@ -135,8 +146,8 @@ class WirePickler(pickle.Pickler):
 
     def take_aside(self, beside: list[Part]) -> bytes:
         """Give what the last `dump` has written; put its large buffers beside it, and the bytes too if they are many."""
-        buffers, pieces = self.buffers, self.pieces
-        self.leaves_out = False
+        buffers, pieces = self.aside.buffers, self.pieces
+        self.aside.is_wanted = False
         if not buffers and (len(pieces) == 1 and len(pieces[0]) < STREAM_FROM):
             return pieces.pop()
         is_long = sum(map(len, pieces)) >= STREAM_FROM
@@ -153,8 +164,8 @@ class WirePickler(pickle.Pickler):
         """Give what the last `dump` has written, and its large buffers behind it, for any number of receivers."""
         from .._memory.cargo import stow
 
-        if self.buffers or sum(map(len, self.pieces)) >= STREAM_FROM:
-            *parts, stream = stow(self.buffers, self.pieces, shared=True)
+        if self.aside.buffers or sum(map(len, self.pieces)) >= STREAM_FROM:
+            *parts, stream = stow(self.aside.buffers, self.pieces, shared=True)
             return [stream, *parts]
         return [self.take_bytes()]
 
@@ -514,7 +525,7 @@ class ResultPickling:
             if beside is None:
                 data = pickler.dumps(value)
             else:
-                pickler.leaves_out = True
+                pickler.aside.is_wanted = True
                 pickler.dump(value)
                 data = pickler.take_aside(beside)
                 pickler.clear_memo()

@@ -53,6 +53,7 @@ class RawWorker:
 
     def __init__(self) -> None:
         self.sock, theirs = socket.socketpair()
+        self.desk, their_desk = socket.socketpair()
         self.claims_read, self.claims = os.pipe()
         control_read, self.control = os.pipe()
         self.pid = os.fork()
@@ -61,7 +62,9 @@ class RawWorker:
                 signal.alarm(3600)  # whatever happens to the test, this ends
                 window = worker.Window(control_read)
                 signal.signal(worker.INTERRUPT_SIGNAL, window.on_signal)
-                loop = worker._Loop(theirs, self.claims_read, window, Workspace(forked=True), None)
+                loop = worker._Loop(
+                    theirs, their_desk, self.claims_read, window, Workspace(forked=True), None
+                )
                 loop._send(0, READY, 0, 0, b"")
                 loop.run()
                 os._exit(0)
@@ -72,6 +75,7 @@ class RawWorker:
             finally:
                 os._exit(3)
         theirs.close()
+        their_desk.close()
         os.close(control_read)
         self._rest = b""
         self._codec = Codec(inherits=True)
@@ -123,6 +127,7 @@ class RawWorker:
             os.kill(self.pid, signal.SIGKILL)
             self.wait()
         self.sock.close()
+        self.desk.close()
         os.close(self.claims_read)
         os.close(self.claims)
         os.close(self.control)
