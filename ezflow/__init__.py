@@ -13,11 +13,10 @@ if TYPE_CHECKING:
     from ._engine.current import CurrentCall as CurrentCall
     from ._engine.current import current_call as current_call
     from ._stream import ItemStream as ItemStream
-    from ._task import Task as Task
-    from ._task import task as task
     from .errors import CallInterrupted as CallInterrupted
     from .errors import CallTimeout as CallTimeout
     from .errors import EzflowError as EzflowError
+    from .errors import GraphError as GraphError
     from .errors import PicklingAttributeError as PicklingAttributeError
     from .errors import PicklingError as PicklingError
     from .errors import PicklingTypeError as PicklingTypeError
@@ -28,15 +27,46 @@ if TYPE_CHECKING:
     from .errors import WrongProcess as WrongProcess
     from .executor import ProcessPoolExecutor as ProcessPoolExecutor
     from .future import Future as Future
+    from .graph.ez import EZ as EZ
+    from .graph.ez import B as B
+    from .graph.ez import Broadcast as Broadcast
+    from .graph.ez import P as P
+    from .graph.ez import Parallel as Parallel
+    from .graph.ez import S as S
+    from .graph.ez import Serial as Serial
+    from .graph.ez import Zip as Zip
+    from .graph.future import GraphFuture as GraphFuture
+    from .graph.graph import Graph as Graph
+    from .graph.task import Task as Task
+    from .graph.task import each as each
+    from .graph.task import pack as pack
+    from .graph.task import same as same
+    from .graph.task import star as star
+    from .graph.task import task as task
     from .pool import Pool as Pool
     from .result import Result as Result
     from .statistics import Durations as Durations
     from .statistics import Statistics as Statistics
 
 _HOME = {
-    "task": "_task",
     "current_call": "_engine.current",
-    "Task": "_task",
+    "B": "graph.ez",
+    "Broadcast": "graph.ez",
+    "EZ": "graph.ez",
+    "Graph": "graph.graph",
+    "GraphError": "errors",
+    "GraphFuture": "graph.future",
+    "P": "graph.ez",
+    "Parallel": "graph.ez",
+    "S": "graph.ez",
+    "Serial": "graph.ez",
+    "Task": "graph.task",
+    "Zip": "graph.ez",
+    "each": "graph.task",
+    "pack": "graph.task",
+    "same": "graph.task",
+    "star": "graph.task",
+    "task": "graph.task",
     "Result": "result",
     "CurrentCall": "_engine.current",
     "CallInterrupted": "errors",
@@ -59,13 +89,21 @@ _HOME = {
 }
 
 __all__ = [  # written out, because type checkers read it
+    "B",
+    "Broadcast",
     "CallInterrupted",
     "CallTimeout",
     "CurrentCall",
     "Durations",
+    "EZ",
     "EzflowError",
     "Future",
+    "Graph",
+    "GraphError",
+    "GraphFuture",
     "ItemStream",
+    "P",
+    "Parallel",
     "PicklingAttributeError",
     "PicklingError",
     "PicklingTypeError",
@@ -74,12 +112,19 @@ __all__ = [  # written out, because type checkers read it
     "ProcessPoolExecutor",
     "RemoteError",
     "Result",
+    "S",
+    "Serial",
     "Statistics",
     "Task",
     "UnpicklingError",
     "WorkerDied",
     "WrongProcess",
+    "Zip",
     "current_call",
+    "each",
+    "pack",
+    "same",
+    "star",
     "task",
 ]
 

@@ -1,0 +1,163 @@
+"""What flows between the steps of a run: values that may be unopened.
+
+A handle has what an answer of a worker has (`_call.Sealed`): facts, whether it is known to be an error, and `open`, which
+may run user code.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from . import wording
+from .inside import add_note
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .._call import Sealed
+
+
+class Value:
+    """A value that is here."""
+
+    __slots__ = ("value",)
+
+    failed = False
+    pid: int | None = None
+    micros: int | None = None
+    attempts = 1
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def open(self) -> tuple[object, BaseException | None]:
+        """Give it."""
+        return self.value, None
+
+
+class Failure:
+    """An error, with a note that says in which stage."""
+
+    __slots__ = ("_note", "_sealed", "attempts", "micros", "pid")
+
+    failed = True
+
+    def __init__(self, sealed: Sealed, note: str) -> None:
+        self._sealed = sealed
+        self._note = note
+        self.pid = sealed.pid
+        self.micros = sealed.micros
+        self.attempts = sealed.attempts
+
+    def open(self) -> tuple[object, BaseException | None]:
+        """Rebuild the error."""
+        _, error = self._sealed.open()
+        if error is not None and not any(str(one).startswith(_MARK) for one in getattr(error, "__notes__", ())):
+            add_note(error, self._note)
+        return None, error
+
+
+_MARK = wording.stage_note("", "").partition(" stage ")[0]
+
+
+class Noted:
+    """An answer whose opening may fail, with a note that says in which stage."""
+
+    __slots__ = ("_note", "_sealed", "attempts", "micros", "pid")
+
+    failed = False
+
+    def __init__(self, sealed: Sealed, note: str, attempts: int = 0) -> None:
+        self._sealed = sealed
+        self._note = note
+        self.pid = sealed.pid
+        self.micros = sealed.micros
+        self.attempts = attempts or sealed.attempts
+
+    def open(self) -> tuple[object, BaseException | None]:
+        """Rebuild the value."""
+        value, error = self._sealed.open()
+        if error is not None and self._note:
+            add_note(error, self._note)
+        return value, error
+
+
+class Joined:
+    """A tuple, list or dict of what handles hold."""
+
+    __slots__ = ("handles", "names")
+
+    failed = False
+    pid: int | None = None
+    micros: int | None = None
+    attempts = 1
+
+    def __init__(self, handles: Sequence[Sealed], names: Sequence[str] | type = tuple) -> None:
+        self.handles = handles
+        self.names = names
+
+    def open(self) -> tuple[object, BaseException | None]:
+        """Open each; an error of one is that of all."""
+        values = []
+        for handle in self.handles:
+            value, error = handle.open()
+            if error is not None:
+                return None, error
+            values.append(value)
+        names = self.names
+        if isinstance(names, type):
+            return names(values), None
+        return dict(zip(names, values, strict=True)), None
+
+
+class Envelope:
+    """The end of a stage in a `Result`."""
+
+    __slots__ = ("_sealed", "attempts", "micros", "pid")
+
+    failed = False
+
+    def __init__(self, sealed: Sealed) -> None:
+        self._sealed = sealed
+        self.pid = sealed.pid
+        self.micros = sealed.micros
+        self.attempts = sealed.attempts
+
+    def open(self) -> tuple[object, BaseException | None]:
+        """Put value or error into the envelope."""
+        from ..result import envelope
+
+        value, error = self._sealed.open()
+        try:
+            return envelope(self._sealed, value, error, None), None
+        finally:
+            error = None
+
+
+class Cancelled:
+    """What a cancelled step leaves."""
+
+    failed = True
+    pid: int | None = None
+    micros: int | None = None
+    attempts = 0
+
+    def open(self) -> tuple[object, BaseException | None]:
+        """Give the standard error."""
+        from concurrent.futures import CancelledError
+
+        return None, CancelledError()
+
+
+def opened(handle: Sealed) -> Any:
+    """Open a handle here, on its way to another call: the one place where a value between stages is unpickled.
+
+    Raises what opening it gives as its error.
+    """
+    value, error = handle.open()
+    if error is not None:
+        try:
+            raise error
+        finally:
+            error = None
+    return value
