@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .._sealed import SealedAnswer
 from . import wording
 from .inside import add_note
 
@@ -147,6 +148,25 @@ class Cancelled:
         from concurrent.futures import CancelledError
 
         return None, CancelledError()
+
+
+_QUICK_BELOW = 1024
+"""Bytes of a result that may be unpickled on a dispatcher: more holds up its other work."""
+
+_PLAIN = frozenset({int, float, bool, str, bytes, type(None)})
+
+
+def is_plain(handle: Sealed | None) -> bool:
+    """Tell whether opening a handle, and packing what is in it, surely runs no user code.
+
+    A pickle of protocol 4 or later that names no class, function or extension holds plain data only.
+    """
+    if type(handle) is SealedAnswer:
+        payload = handle._payload
+        return len(payload) < _QUICK_BELOW and not (
+            b"\x93" in payload or b"\x82" in payload or b"\x83" in payload or b"\x84" in payload
+        )
+    return type(handle) is Value and type(handle.value) in _PLAIN and handle.value.__sizeof__() < _QUICK_BELOW
 
 
 def opened(handle: Sealed) -> Any:

@@ -9,7 +9,6 @@ import concurrent.futures
 import os
 import sys
 import threading
-from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from .._engine.current import running
@@ -17,7 +16,6 @@ from .._plan import Plan as CallPlan
 from .._sealed import SealedError
 from .._task import Carrier
 from .._through import Relayed
-from .._wire.where import by_value_modules, is_importable
 from ..executor import ProcessPoolExecutor
 from ..modifiers import Front
 from ..options import NOTHING, Options
@@ -26,6 +24,7 @@ from .conductor import conductor
 from .handles import Value
 from .inside import add_note, run_chain, run_packed, run_patiently
 from .nodes import Call, Node, Whole, each_node, label_of_node
+from .plan import is_by_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,13 +154,14 @@ if hasattr(os, "register_at_fork"):
 class PoolLane:
     """A pool of ours: no future for each call, and every option is the pool's business."""
 
-    __slots__ = ("_lanes", "fuses", "options", "pool")
+    __slots__ = ("_lanes", "fuses", "is_quick", "options", "pool")
 
     def __init__(self, pool: ProcessPoolExecutor) -> None:
         self.pool = pool
         options = pool._options
         self.options = NOTHING if options is None else options.without("named", "progress")
         self.fuses = not any(name in self.options for name in _SWITCH_FUSION_OFF)
+        self.is_quick = True
         self._lanes: dict[int, Lane] = {}
 
     def for_step(self, on: Any) -> Lane:
@@ -244,6 +244,8 @@ class OtherLane:
 
     __slots__ = ("_executor", "_is_ours", "_lanes", "fuses")
 
+    is_quick = False
+
     def __init__(self, executor: Any, *, is_ours: bool = False) -> None:
         self._executor = executor
         self._is_ours = is_ours
@@ -314,6 +316,7 @@ class InlineLane:
     __slots__ = ()
 
     fuses = False
+    is_quick = False
 
     def for_step(self, on: Any) -> Lane:
         """Give this lane, whatever a step wants."""
@@ -355,18 +358,8 @@ def sent(step: Step) -> tuple[Callable[..., Any], tuple[Any, ...], bool]:
     """
     if len(step.calls) == 1 and not step.calls[0][0]:
         return step.calls[0][1], (), True
-    if all(_is_by_name(fn) for _, fn, _ in step.calls):
+    if all(is_by_name(fn) for _, fn, _ in step.calls):
         import pickle
 
         return run_packed, (pickle.dumps(tuple(step.calls)),), True
     return run_chain, (tuple(step.calls),), False
-
-
-def _is_by_name(fn: Any) -> bool:
-    if type(fn) not in (FunctionType, BuiltinFunctionType, type) or by_value_modules():
-        return False
-    module, name = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
-    home = sys.modules.get(module) if isinstance(module, str) else None
-    if home is None or not isinstance(name, str) or not is_importable(module, home):
-        return False
-    return home.__dict__.get(name) is fn

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any
 
+from .._wire.where import by_value_modules, is_importable
 from ..errors import GraphError
 from . import wording
 from .check import label
@@ -47,6 +50,7 @@ class Step:
         "calls",
         "height",
         "index",
+        "is_bare",
         "kind",
         "label",
         "names",
@@ -75,6 +79,7 @@ class Step:
         self.node: Node | None = None
         self.plans: dict[Any, Plan] = {}  # of the graph inside
         self.packed: Any = None  # what a lane keeps here
+        self.is_bare = False  # nothing but importable functions
         self.height = 0
         self.index = 0
         self.slots: tuple[int, ...] = ()
@@ -118,6 +123,12 @@ class Plan:
         self._note_users()
         if fuse and _fuse(self):
             self._note_users()
+        for step in self.steps:
+            step.is_bare = (
+                step.kind == CALL
+                and (step.options is None or "on" not in step.options)
+                and all(is_by_name(fn) for _, fn, _ in step.calls)
+            )
         for step in reversed(self.steps):
             ways = [user.height for out in step.outs for user in self.users[out]]
             step.height = max(ways, default=0) + (step.kind in (CALL, EACH, WHOLE))
@@ -138,6 +149,17 @@ class Plan:
                 self.users[slot].append(step)
             for slot in step.outs:
                 self.makers[slot] = step
+
+
+def is_by_name(fn: Any) -> bool:
+    """Tell whether a function is one that a worker imports by its name."""
+    if type(fn) not in (FunctionType, BuiltinFunctionType, type) or by_value_modules():
+        return False
+    module, name = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
+    home = sys.modules.get(module) if isinstance(module, str) else None
+    if home is None or not isinstance(module, str) or not isinstance(name, str) or not is_importable(module, home):
+        return False
+    return home.__dict__.get(name) is fn
 
 
 def _urgency(step: Step) -> int:

@@ -10,7 +10,9 @@ Everything that happens to a run is an event in its inbox.  Whoever holds the tu
 the turn, because its holder looks into the inbox once more after giving it back.  So the state needs no lock, an end can
 be told from any thread at any instant, and no thread is held up by another.
 
-Who works it off: the thread that starts the run, until it has started what needs only the inputs; afterwards the
+Who works it off: the thread that starts the run, until it has started what needs only the inputs.  Afterwards whoever
+tells an end, the dispatcher of a pool most of the time, as far as that runs no user code: it passes results on, and
+starts calls of importable functions with plain data (`handles.is_plain`).  What else is to be done waits for the
 conductor, because opening a value or packing a call may run user code.
 """
 
@@ -25,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .._sealed import SealedError
 from . import wording
 from .conductor import conductor
-from .handles import Cancelled, Envelope, Failure, Joined, Noted, Value, opened
+from .handles import Cancelled, Envelope, Failure, Joined, Noted, Value, is_plain, opened
 from .plan import CALL, DICT, EACH, TUPLE, UNPACK, plan
 
 if TYPE_CHECKING:
@@ -66,6 +68,8 @@ class Lane(Protocol):
 
     fuses: bool
     """Whether neighbours may be one call."""
+    is_quick: bool
+    """Whether a call of an importable function with plain data can be started on any thread."""
 
     def start(self, leg: Leg, step: Step, args: list[Any], kwargs: dict[str, Any], limits: Limits) -> None:
         """Start the call of a step; its end goes to the leg.  May raise, and then nothing was started."""
@@ -174,6 +178,8 @@ class Run:
     __slots__ = (
         "_inbox",
         "_left",
+        "_ready",
+        "_rescues",
         "_n_open",
         "_settled",
         "_stopped",
@@ -217,6 +223,8 @@ class Run:
         self._left = list(map(len, plan.users))
         self._values: dict[int, Any] = {}
         self._watchers: dict[int, list[Sink]] = {}
+        self._ready: list[Step] = []
+        self._rescues: list[tuple[Leg, Options, Sealed]] = []
         self._n_open = len(plan.steps)
         self._settled = False
         self._stopped = False
@@ -237,24 +245,26 @@ class Run:
         self._turn.acquire()
         try:
             self.slots[: len(inputs)] = inputs
-            ready: list[Step] = []
             for slot in range(self.plan.n_inputs):
                 for step in self.plan.users[slot]:
                     self._waits[step.index] -= 1
-            ready.extend(self.plan.first)
+            self._ready.extend(self.plan.first)
             if self.plan.result < self.plan.n_inputs:
                 self._settle(inputs[self.plan.result])
-            self._advance(ready)
-            self._look_for_end()
+            self._advance(may_open=True)
         finally:
             self._turn.release()
-        self.work()
+        if self._inbox:
+            self.work()
 
     def tell(self, event: tuple[Any, ...]) -> None:
         """Put an event into the inbox, and see to it that somebody works it off."""
         self._inbox.append(event)
         if not self._turn.locked():
-            conductor().put(self)
+            try:
+                self._work(may_open=False)
+            except BaseException:  # a fault of ours, which is not to end whoever tells; the conductor shows it
+                conductor().put(self)
 
     def cancel(self, *, waiting_only: bool = False) -> None:
         """Cancel the whole run; or only what has not started."""
@@ -269,28 +279,28 @@ class Run:
         self.tell((_PART_STOPPED, step))
 
     def work(self) -> None:
-        """Work the inbox off, unless somebody does; may run user code."""
-        while self._inbox:
+        """Do all that can be done, unless somebody does; may run user code."""
+        self._work(may_open=True)
+
+    def _work(self, *, may_open: bool) -> None:
+        while self._inbox or (may_open and (self._ready or self._rescues)):
             if not self._turn.acquire(blocking=False):
                 return
             try:
-                ready: list[Step] = []
-                while self._inbox:
-                    self._take(self._inbox.popleft(), ready)
-                    if ready and not self._inbox:
-                        self._advance(ready)
-                self._look_for_end()
+                self._advance(may_open=may_open)
             finally:
                 self._turn.release()
+        if not may_open and (self._ready or self._rescues):
+            conductor().put(self)
 
     # ---------------------------------------------------------------- whoever holds the turn
 
-    def _take(self, event: tuple[Any, ...], ready: list[Step]) -> None:
+    def _take(self, event: tuple[Any, ...]) -> None:
         kind = event[0]
         if kind == _ENDED:
             _, leg, sealed = event
             if self.legs.get(leg.step.index) is leg:
-                self._ended(leg, sealed, ready)
+                self._ended(leg, sealed)
         elif kind == _WATCHED:
             _, slot, sink = event
             handle = self.slots[slot]
@@ -308,7 +318,7 @@ class Run:
         else:
             self._stop(waiting_only=kind == _WAITING_STOPPED)
 
-    def _ended(self, leg: Leg, sealed: Sealed | None, ready: list[Step]) -> None:
+    def _ended(self, leg: Leg, sealed: Sealed | None) -> None:
         """Take the end of a step."""
         step = leg.step
         del self.legs[step.index]
@@ -322,17 +332,21 @@ class Run:
         options = step.options
         if options is not None and len(options):
             if sealed.failed and not leg.is_rescue and ("otherwise" in options or "catch" in options):
-                self._rescue(step, options, sealed)
+                self._rescues.append((leg, options, sealed))
+                self.legs[step.index] = leg
                 return
             if options.get("results"):
                 sealed = Envelope(Failure(sealed, step.note) if sealed.failed else sealed)
         if sealed.failed:
             self._fail(step, Failure(sealed, step.note), FAILED)
         else:
-            self._fill(step, (sealed,), ready)
+            self._fill(step, (sealed,))
 
-    def _rescue(self, step: Step, options: Options, sealed: Sealed) -> None:
+    def _rescue(self, failed: Leg, options: Options, sealed: Sealed) -> None:
         """Put something in the place of a failure."""
+        step = failed.step
+        if self.legs.get(step.index) is not failed:
+            return  # cancelled meanwhile
         leg = self._leg(step)
         leg.is_rescue = True
         if "catch" not in options:
@@ -358,7 +372,7 @@ class Run:
         on = None if step.options is None else step.options.get("on")
         return self.lane if on is None else self.lane.for_step(on)
 
-    def _fill(self, step: Step, handles: Sequence[Sealed], ready: list[Step]) -> None:
+    def _fill(self, step: Step, handles: Sequence[Sealed]) -> None:
         """Note what a step gives."""
         self.states[step.index] = DONE
         self._n_open -= 1
@@ -371,7 +385,7 @@ class Run:
             for user in self.plan.users[slot]:
                 self._waits[user.index] -= 1
                 if not self._waits[user.index] and self.states[user.index] is PENDING:
-                    ready.append(user)
+                    self._ready.append(user)
             if not self.keep and not self._left[slot]:
                 self.slots[slot] = None
 
@@ -412,34 +426,55 @@ class Run:
                 self._fail(step, cancelled, CANCELLED)
         self._settle(cancelled)
 
-    def _look_for_end(self) -> None:
-        if not self._n_open:
-            self._n_open = -1
-            self.lane.end(self)
-            self._values.clear()
-
     # ---------------------------------------------------------------- starting
 
-    def _advance(self, ready: list[Step]) -> None:
-        """Start what is ready, and what becomes so by that; longest way first."""
-        while ready:
+    def _advance(self, *, may_open: bool) -> None:
+        """Work the inbox off, and start what is ready and what becomes so by that; longest way first."""
+        inbox, ready = self._inbox, self._ready
+        left: list[Step] = []  # that need somebody who may run user code
+        while True:
+            while inbox:
+                self._take(inbox.popleft())
+            if self._rescues and may_open:
+                self._rescue(*self._rescues.pop())
+                continue
+            if not ready:
+                break
             if len(ready) > 1:
                 ready.sort(key=_by_height)
             step = ready.pop()
             if self.states[step.index] is not PENDING:
                 continue
+            if not may_open and not self._is_harmless(step):
+                left.append(step)
+                continue
             try:
-                self._begin(step, ready)
+                self._begin(step)
             except BaseException as error:
                 self.legs.pop(step.index, None)
                 self._fail(step, Failure(SealedError(error), step.note), FAILED)
                 if not isinstance(error, Exception):
                     self._stop(waiting_only=False)
                     raise
-            while self._inbox:  # what ran in this thread has ended
-                self._take(self._inbox.popleft(), ready)
+        ready.extend(left)
+        if not self._n_open:
+            self._n_open = -1
+            self.lane.end(self)
+            self._values.clear()
 
-    def _begin(self, step: Step, ready: list[Step]) -> None:
+    def _is_harmless(self, step: Step) -> bool:
+        """Tell whether a step can begin without running any user code."""
+        if step.kind in (TUPLE, DICT):
+            return True
+        if step.kind != CALL or not step.is_bare or len(self.context) or not self.lane.is_quick:
+            return False
+        slots = self.slots
+        for slot in step.slots:
+            if slot not in self._values and not is_plain(slots[slot]):
+                return False
+        return True
+
+    def _begin(self, step: Step) -> None:
         kind = step.kind
         if kind == CALL:
             args = [self._value(slot) for slot in step.args]
@@ -450,9 +485,9 @@ class Run:
         elif kind in (TUPLE, DICT):
             handles = [self._handle(slot) for slot in step.args or [slot for _, slot in step.names]]
             joined = Joined(handles, [name for name, _ in step.names] if kind == DICT else tuple)
-            self._fill(step, (joined,), ready)
+            self._fill(step, (joined,))
         elif kind == UNPACK:
-            self._fill(step, self._unpacked(step), ready)
+            self._fill(step, self._unpacked(step))
         else:
             self._begin_graph(step)
         for slot in step.slots:

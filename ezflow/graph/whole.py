@@ -12,6 +12,7 @@ from .._plan import unpack
 from .._sealed import SealedError
 from . import wording
 from .handles import Failure, Joined, Noted, Value, opened
+from .conductor import conductor
 from .run import NO_LIMITS, Limits, Run, after, plan_of, repeats
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Attempts:
         self._limits = limits
         self._keep = keep
         self._n_run = 0
+        self._failure: Sealed | None = None
         self._stopped = False
         self.run: Run | None = None
 
@@ -75,12 +77,20 @@ class Attempts:
             self._sink._deliver(SealedError(error))
 
     def _deliver(self, sealed: Sealed) -> None:
-        """Take the end of a run, where user code may run."""
+        """Take the end of a run; a failure is looked at where user code may run."""
+        if not sealed.failed:
+            self._sink._deliver(Noted(sealed, "", self._n_run) if self._n_run > 1 else sealed)
+            return
+        self._failure = sealed
+        conductor().put(self)
+
+    def work(self) -> None:
+        """Look at the failure, and run once more or give up."""
+        sealed, self._failure = self._failure, None
+        if sealed is None:
+            return
         error = None
         try:
-            if not sealed.failed:
-                self._sink._deliver(Noted(sealed, "", self._n_run) if self._n_run > 1 else sealed)
-                return
             _, error = sealed.open()
             assert error is not None
             deadline = self._limits.deadline
