@@ -488,6 +488,17 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
             return self._root
         return Whole((self._root,), self._options)
 
+    @property
+    def __signature__(self) -> Any:
+        """Parameters of the call that it takes, as far as its first stage tells."""
+        from inspect import Parameter, Signature, signature
+
+        first = self._root.parts[0] if isinstance(self._root, Chain) else self._root
+        if isinstance(first, Call) and not first.mode and not first.options.get("star"):
+            return signature(first.fn)
+        anything = [Parameter("args", Parameter.VAR_POSITIONAL), Parameter("kwargs", Parameter.VAR_KEYWORD)]
+        return Signature(anything)
+
     def __repr__(self) -> str:
         """Show the literal shape."""
         shown = text(self._root)

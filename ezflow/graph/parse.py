@@ -131,6 +131,8 @@ def _check_words(node: Node, path: Path) -> None:
     for word in NOT_ON_STAGES if options is not None else ():
         if options is not None and options.get(word):
             raise wording.misplaced_word(path, word, text(node))
+    if options is not None and isinstance(options.get("on"), str) and options.get("on") == "inline":
+        raise wording.inline_stage(path)
 
 
 def _names_a_function(text_: str) -> bool:

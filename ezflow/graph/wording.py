@@ -106,6 +106,15 @@ def misplaced_word(path: Path, word: str, shown: str) -> GraphError:
     return _error(path, f".{word}() means nothing for a stage such as {shown}", remedy)
 
 
+def inline_stage(path: Path) -> GraphError:
+    """Say that a stage cannot run in the caller's thread, which waits."""
+    return _error(
+        path,
+        ".on('inline') means the whole graph, because it runs in the thread that calls it",
+        "Write graph.on('inline'), or .on('thread') for this stage.",
+    )
+
+
 # ---------------------------------------------------------------- what flows
 
 
