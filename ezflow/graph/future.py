@@ -212,7 +212,7 @@ def _find(run: Run, name: str) -> tuple[int, Step | None]:
         (path,) = paths
     slot = parts[path]
     if isinstance(slot, Step):
-        last = next((key for key, one in parts.items() if one == slot.outs[0]), slot.path)
+        last = min((key for key, one in parts.items() if one == slot.outs[0]), key=len, default=slot.path)
         raise wording.fused_part(name, slot.label, last)
     return slot, run.plan.makers[slot]
 
