@@ -27,14 +27,6 @@ if TYPE_CHECKING:
     from .errors import WrongProcess as WrongProcess
     from .executor import ProcessPoolExecutor as ProcessPoolExecutor
     from .future import Future as Future
-    from .graph.ez import EZ as EZ
-    from .graph.ez import B as B
-    from .graph.ez import Broadcast as Broadcast
-    from .graph.ez import P as P
-    from .graph.ez import Parallel as Parallel
-    from .graph.ez import S as S
-    from .graph.ez import Serial as Serial
-    from .graph.ez import Zip as Zip
     from .graph.future import GraphFuture as GraphFuture
     from .graph.graph import Graph as Graph
     from .graph.task import Task as Task
@@ -43,6 +35,14 @@ if TYPE_CHECKING:
     from .graph.task import same as same
     from .graph.task import star as star
     from .graph.task import task as task
+    from .graph.typed import EZ as EZ
+    from .graph.typed import B as B
+    from .graph.typed import Broadcast as Broadcast
+    from .graph.typed import P as P
+    from .graph.typed import Parallel as Parallel
+    from .graph.typed import S as S
+    from .graph.typed import Serial as Serial
+    from .graph.typed import Zip as Zip
     from .pool import Pool as Pool
     from .result import Result as Result
     from .statistics import Durations as Durations

@@ -140,7 +140,9 @@ def _check_number(node: Call, parameters: Signature, flow: Flow, path: Path) -> 
     taking = [p for p in parameters.parameters.values() if p.kind in _BY_POSITION]
     needed = [p for p in taking if p.default is p.empty]
     is_open = any(p.kind is p.VAR_POSITIONAL for p in parameters.parameters.values())
-    named = [p.name for p in parameters.parameters.values() if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+    named = [
+        p.name for p in parameters.parameters.values() if p.kind is p.KEYWORD_ONLY and p.default is p.empty
+    ]
     if len(needed) <= n and (is_open or n <= len(taking)) and not named:
         return
     if named and len(needed) <= n:

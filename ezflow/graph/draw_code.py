@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .picture import Picture
 
-_COLOURS = {"done": "#2e7d32", "failed": "#c62828", "submitted": "#1565c0", "cancelled": "#8d6e63", "pending": "#9e9e9e"}
+_COLOURS = {
+    "done": "#2e7d32",
+    "failed": "#c62828",
+    "submitted": "#1565c0",
+    "cancelled": "#8d6e63",
+    "pending": "#9e9e9e",
+}
 
 
 def mermaid(picture: Picture) -> str:

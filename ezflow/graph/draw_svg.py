@@ -180,7 +180,9 @@ class _Drawing:
         """Tell whether no box stands in a lane between two columns."""
         row = round(2 * lane)
         between = range(column + 1, to_column)
-        return not any((one, row + shift) in self.taken for one in between for shift in (-1, 0, 1) if shift >= 0)
+        return not any(
+            (one, row + shift) in self.taken for one in between for shift in (-1, 0, 1) if shift >= 0
+        )
 
     # -- texts
 

@@ -23,14 +23,16 @@ from .nodes import Call, Chain, Node, Stage, Whole, flatten, text, unflatten, wo
 from .whole import start_graph
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Coroutine, Iterable, Iterator
     from concurrent.futures import Executor
     from typing import Self
 
     from typing_extensions import ParamSpec
 
     from .._map import Slot
+    from ..future import Future
     from .._progress import Meter
+    from ..result import Result
     from .picture import Edge, Picture
     from .plan import Plan
     from .run import Lane, Run
@@ -67,7 +69,9 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
     _plans: dict[Any, Plan]
     _lane_here: tuple[int, Lane] | None
 
-    def __init__(self, root: Node, options: Options = NOTHING, *, already: Graph[..., Any] | None = None) -> None:
+    def __init__(
+        self, root: Node, options: Options = NOTHING, *, already: Graph[..., Any] | None = None
+    ) -> None:
         if isinstance(root, Call) and root.options is not options:
             if len(options):
                 root = Call((), root.fn, options, root.mode)
@@ -90,6 +94,22 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
             lanes.check_kept(self._steps(), options.without(*_RESCUES), options.get("on"))
 
     # ---------------------------------------------------------------- words
+
+    if TYPE_CHECKING:  # what type checkers see of the words
+
+        def results(self) -> Graph[P, Result[R]]:
+            """Give a `Result`, where an error would be raised."""
+
+        def star(self) -> Graph[[Any], R]:
+            """Unpack the one argument of the call: a tuple or list, or a mapping."""
+
+        @property
+        def submit(self) -> Submit[P, R]:
+            """Start a run; give its future."""
+
+        @property
+        def map(self) -> Map[R]:
+            """Run it for each element of the iterables; yield the results in order."""
 
     def _having(self, name: str, value: Any) -> Self:
         return self._with(self._options.having(name, value))
@@ -260,7 +280,10 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
         if isinstance(root, Call):
             root, options = self._steps(), None
         elif any(word in self._options for word in _RESCUES):
-            root, options = Whole((root,), self._options.without("on", "results", "named", "background")), None
+            root, options = (
+                Whole((root,), self._options.without("on", "results", "named", "background")),
+                None,
+            )
         return start_graph(
             root,
             self._plans,
@@ -297,12 +320,15 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
         from .._progress import open_meter, total_of
 
         total = inputs if isinstance(inputs, int) else total_of(inputs)
-        meter = open_meter(self._options.get("progress"), self._options.get("named") or text(self._root, 8), total)
+        meter = open_meter(
+            self._options.get("progress"), self._options.get("named") or text(self._root, 8), total
+        )
         if meter is not None and isinstance(inputs, int):
             meter.expect(inputs)
         return meter
 
-    submit = Method[Any](_submit)
+    if not TYPE_CHECKING:
+        submit = Method(_submit)
 
     def _map(
         self,
@@ -340,7 +366,9 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
         star, enveloped = bool(options.get("star")), bool(options.get("results"))
         unordered = bool(options.get("unordered"))
         if star and len(iterables) != 1:
-            raise TypeError(f"map.star() takes one iterable of tuples, lists or mappings, not {len(iterables)}")
+            raise TypeError(
+                f"map.star() takes one iterable of tuples, lists or mappings, not {len(iterables)}"
+            )
         if keywords and not star:
             raise errors.unexpected_keyword("map", keywords)
         word = next((one for one in ("asynced", "background") if options.get(one)), None)
@@ -383,7 +411,9 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
 
         def begin(submit: Callable[[Slot], bool]) -> Any:
             if options.get("background"):
-                future = ListFuture(_cancel_waiting, _stop, lane.desk(), enveloped=enveloped, unordered=unordered)
+                future = ListFuture(
+                    _cancel_waiting, _stop, lane.desk(), enveloped=enveloped, unordered=unordered
+                )
                 future.submit_all(submit)
                 return future
             end = None if timeout is None else timeout + monotonic()
@@ -408,7 +438,8 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
 
         return draw(partial(self._meter, iterables), begin, submit_next)
 
-    map = Method[Any](_map)
+    if not TYPE_CHECKING:
+        map = Method(_map)
 
     # ---------------------------------------------------------------- looking at it
 
@@ -434,7 +465,9 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
         """
         from .replace import replaced
 
-        return Graph(replaced(self._root, name, stage), NOTHING if isinstance(self._root, Call) else self._options)
+        return Graph(
+            replaced(self._root, name, stage), NOTHING if isinstance(self._root, Call) else self._options
+        )
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -510,13 +543,17 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Graph):
             return NotImplemented
-        return self is other or (self._options == other._options and flatten(self._root) == flatten(other._root))
+        return self is other or (
+            self._options == other._options and flatten(self._root) == flatten(other._root)
+        )
 
     def __hash__(self) -> int:
         return hash((flatten(self._root), self._options))
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError(f"a graph cannot be changed, so {name!r} cannot be set; words and replace() give another one")
+        raise AttributeError(
+            f"a graph cannot be changed, so {name!r} cannot be set; words and replace() give another one"
+        )
 
     def __delattr__(self, name: str) -> NoReturn:
         raise AttributeError(f"a graph cannot be changed, so {name!r} cannot be deleted")
@@ -536,6 +573,69 @@ def _again(flat: tuple[Any, ...], options: Options) -> Graph[..., Any]:
     put(graph, "_lane_here", None)
     put(graph, "_leaves", check(root))
     return graph
+
+
+class Submit(HowItRuns, Generic[P, R]):
+    """`submit` of a graph, as type checkers see it."""
+
+    __slots__ = ()
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> GraphFuture[R]:
+        """Start a run."""
+        raise NotImplementedError
+
+    def results(self) -> Submit[P, Result[R]]:
+        """Give a `Result`, where an error would be raised."""
+        raise NotImplementedError
+
+    def star(self) -> Submit[[Any], R]:
+        """Unpack the one argument of the call."""
+        raise NotImplementedError
+
+    def background(self) -> Submit[P, R]:
+        """Give the future at once, which is what `submit` does."""
+        raise NotImplementedError
+
+    def asynced(self) -> Callable[P, Coroutine[Any, Any, R]]:
+        """Give a coroutine."""
+        raise NotImplementedError
+
+
+class Map(HowItRuns, Generic[R]):
+    """`map` of a graph, as type checkers see it."""
+
+    __slots__ = ()
+
+    def __call__(
+        self,
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+        **keywords: Any,
+    ) -> Iterator[R]:
+        """Run it for each element."""
+        raise NotImplementedError
+
+    def results(self) -> Map[Result[R]]:
+        """Give a `Result` for each element."""
+        raise NotImplementedError
+
+    def star(self) -> Map[R]:
+        """Unpack each element."""
+        raise NotImplementedError
+
+    def unordered(self) -> Map[R]:
+        """Give results as they finish."""
+        raise NotImplementedError
+
+    def background(self) -> Callable[..., Future[list[R]]]:
+        """Give a future of the list at once."""
+        raise NotImplementedError
+
+    def asynced(self) -> Callable[..., AsyncMap[R]]:
+        """Give a coroutine of the list that is an async iterator, too."""
+        raise NotImplementedError
 
 
 class _Whole:

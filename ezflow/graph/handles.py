@@ -53,7 +53,9 @@ class Failure:
     def open(self) -> tuple[object, BaseException | None]:
         """Rebuild the error."""
         _, error = self._sealed.open()
-        if error is not None and not any(str(one).startswith(_MARK) for one in getattr(error, "__notes__", ())):
+        if error is not None and not any(
+            str(one).startswith(_MARK) for one in getattr(error, "__notes__", ())
+        ):
             add_note(error, self._note)
         return None, error
 

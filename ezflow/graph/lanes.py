@@ -82,9 +82,16 @@ def _check_kept(options: Options, on: object, where: str) -> None:
         return
     for word in _LIMITS:
         if options.get(word):
-            who = "threads" if on == "thread" else f"a {type(on).__module__.partition('.')[0]} {type(on).__name__}"
+            who = (
+                "threads"
+                if on == "thread"
+                else f"a {type(on).__module__.partition('.')[0]} {type(on).__name__}"
+            )
             raise wording.option_not_kept(
-                where, word, who, "it cannot stop or order running work. Run it on an ezflow.ProcessPoolExecutor."
+                where,
+                word,
+                who,
+                "it cannot stop or order running work. Run it on an ezflow.ProcessPoolExecutor.",
             )
 
 
@@ -109,7 +116,9 @@ def default_pool() -> ProcessPoolExecutor:
 
 def default_threads() -> concurrent.futures.ThreadPoolExecutor:
     """Give the threads of ``.on("thread")``, made on first use."""
-    return _default("thread", lambda: concurrent.futures.ThreadPoolExecutor(thread_name_prefix="ezflow-thread"))  # type: ignore[no-any-return]
+    return _default(
+        "thread", lambda: concurrent.futures.ThreadPoolExecutor(thread_name_prefix="ezflow-thread")
+    )  # type: ignore[no-any-return]
 
 
 def _default(name: str, make: Callable[[], Any]) -> Any:

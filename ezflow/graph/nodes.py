@@ -227,7 +227,9 @@ def _shown(node: Node) -> list[Node | str]:
         return ["each(", node.parts[0], ")"]
     if isinstance(node, Whole):
         return ["EZ(", node.parts[0], f"){words_of(node.options)}"]
-    opening, closing = {Chain: ("[", "]"), Split: ("(", ")"), Row: ("Zip(", ")"), Copy: ("{", "}")}[type(node)]  # type: ignore[index]  # the others are above
+    opening, closing = {Chain: ("[", "]"), Split: ("(", ")"), Row: ("Zip(", ")"), Copy: ("{", "}")}[
+        type(node)
+    ]  # type: ignore[index]  # the others are above
     shown_parts: list[Node | str] = [opening]
     for i, part in enumerate(node.parts):
         if i:

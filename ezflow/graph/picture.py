@@ -185,7 +185,9 @@ class _Layout:
         self.frames: list[Frame] = []
         walk(self.sizes.measure(root))
 
-    def enter(self, node: Node, flow: Any, path: tuple[str, ...], column: int, lane: float) -> Generator[Any, Any, Any]:
+    def enter(
+        self, node: Node, flow: Any, path: tuple[str, ...], column: int, lane: float
+    ) -> Generator[Any, Any, Any]:
         parts = node.parts if isinstance(node, Chain) else (node,)
         lanes = self.sizes.of(node).lanes
         for i, part in enumerate(parts, 1):
@@ -195,12 +197,16 @@ class _Layout:
             column += size.columns
         return flow
 
-    def branch(self, node: Node, flow: Any, path: tuple[str, ...], column: int, lane: float) -> Generator[Any, Any, Any]:
+    def branch(
+        self, node: Node, flow: Any, path: tuple[str, ...], column: int, lane: float
+    ) -> Generator[Any, Any, Any]:
         if isinstance(node, Chain):
             return (yield self.enter(node, flow, path, column, lane))
         return (yield self.place(node, flow, path, column, lane))
 
-    def place(self, node: Node, flow: Any, path: tuple[str, ...], column: int, lane: float) -> Generator[Any, Any, Any]:
+    def place(
+        self, node: Node, flow: Any, path: tuple[str, ...], column: int, lane: float
+    ) -> Generator[Any, Any, Any]:
         key = "/".join(path)
         if isinstance(node, Same):
             self.boxes.append(Box(key, "same", "", column, lane))
@@ -232,7 +238,9 @@ class _Layout:
             else:
                 flow = yield self.enter(node.parts[0], flow, inner, column, lane)
             return [(source, "") for source, _ in flow]
-        labels = node.labels if isinstance(node, Copy) else tuple(str(i) for i in range(1, len(node.parts) + 1))
+        labels = (
+            node.labels if isinstance(node, Copy) else tuple(str(i) for i in range(1, len(node.parts) + 1))
+        )
         out: list[tuple[str, str]] = []
         if isinstance(node, Split) and len(flow) == len(node.parts) and flow[0][0] != IN:
             flows = [[one] for one in flow]

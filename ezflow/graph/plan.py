@@ -87,7 +87,9 @@ class Step:
     @property
     def is_plain(self) -> bool:
         """Whether it may be one call with its neighbour."""
-        return self.kind == CALL and (self.options is None or all(name in _HARMLESS for name, _ in self.options))
+        return self.kind == CALL and (
+            self.options is None or all(name in _HARMLESS for name, _ in self.options)
+        )
 
 
 class Plan:
@@ -157,7 +159,12 @@ def is_by_name(fn: Any) -> bool:
         return False
     module, name = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
     home = sys.modules.get(module) if isinstance(module, str) else None
-    if home is None or not isinstance(module, str) or not isinstance(name, str) or not is_importable(module, home):
+    if (
+        home is None
+        or not isinstance(module, str)
+        or not isinstance(name, str)
+        or not is_importable(module, home)
+    ):
         return False
     return home.__dict__.get(name) is fn
 
@@ -297,7 +304,9 @@ class _Planner:
             self.plan.names.setdefault(name, []).append("/".join(path))
 
 
-def plan(root: Node, n_args: int, keywords: tuple[str, ...], *, fuse: bool, path: Path = (), is_call: bool = True) -> Plan:
+def plan(
+    root: Node, n_args: int, keywords: tuple[str, ...], *, fuse: bool, path: Path = (), is_call: bool = True
+) -> Plan:
     """Plan a graph for calls of one shape; `is_call` is false where its argument is the result of another stage."""
     made = Plan(n_args, keywords)
     planner = _Planner(made)

@@ -96,7 +96,9 @@ class Limits:
 
     __slots__ = ("began", "deadline", "timeout", "within")
 
-    def __init__(self, timeout: float | None = None, within: float | None = None, deadline: float | None = None) -> None:
+    def __init__(
+        self, timeout: float | None = None, within: float | None = None, deadline: float | None = None
+    ) -> None:
         self.timeout = timeout
         self.within = within
         self.began: float | None = None
@@ -263,7 +265,9 @@ class Run:
         if not self._turn.locked():
             try:
                 self._work(may_open=False)
-            except BaseException:  # a fault of ours, which is not to end whoever tells; the conductor shows it
+            except (
+                BaseException
+            ):  # a fault of ours, which is not to end whoever tells; the conductor shows it
                 conductor().put(self)
 
     def cancel(self, *, waiting_only: bool = False) -> None:
@@ -323,7 +327,9 @@ class Run:
         step = leg.step
         del self.legs[step.index]
         if self.keep:
-            self.times[step.index] = (leg.started, monotonic())
+            end = monotonic()
+            took = None if sealed is None else sealed.micros
+            self.times[step.index] = (leg.started if took is None else end - took * 1e-6, end)
         if sealed is None:
             self._fail(step, Cancelled(), CANCELLED)
             return
@@ -381,7 +387,9 @@ class Run:
             for sink in self._watchers.pop(slot, ()):
                 _tell(sink, handle)
             if slot == self.plan.result:
-                self._settle(Noted(handle, step.note) if step.kind == CALL and type(handle) is not Value else handle)
+                self._settle(
+                    Noted(handle, step.note) if step.kind == CALL and type(handle) is not Value else handle
+                )
             for user in self.plan.users[slot]:
                 self._waits[user.index] -= 1
                 if not self._waits[user.index] and self.states[user.index] is PENDING:

@@ -65,9 +65,7 @@ class Attempts:
             return
         self._n_run += 1
         limits = Limits(self._limits.timeout, self._limits.within, self._limits.deadline)
-        self.run = Run(
-            self._plan, self._lane, self, keep=self._keep, limits=limits, context=self._context
-        )
+        self.run = Run(self._plan, self._lane, self, keep=self._keep, limits=limits, context=self._context)
         self.run.start(self._inputs)
 
     def _again(self) -> None:

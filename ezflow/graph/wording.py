@@ -54,7 +54,9 @@ def not_callable(path: Path, thing: object) -> GraphError:
         )
     remedy = "A stage is a function, a list, tuple, set or dict of stages, or a graph."
     if isinstance(thing, str):
-        remedy = "A text is a stage if it names a function with its module, such as 'package.module.function'."
+        remedy = (
+            "A text is a stage if it names a function with its module, such as 'package.module.function'."
+        )
     elif type(thing).__name__ in ("Flow", "Stage", "Filter", "Batch", "Map", "Iter"):
         remedy = "It belongs into Flow(...); a graph has one call in and one result out."
     return _error(path, f"{thing!r:.80} (of type {kind}) cannot be called", remedy)
@@ -62,17 +64,25 @@ def not_callable(path: Path, thing: object) -> GraphError:
 
 def inside_itself(path: Path) -> GraphError:
     """Say that a container holds itself."""
-    return _error(path, "this list or dict holds itself, so the graph would never end", "Build it from new lists.")
+    return _error(
+        path, "this list or dict holds itself, so the graph would never end", "Build it from new lists."
+    )
 
 
 def label_is_no_text(path: Path, label: object) -> GraphError:
     """Say that a dict's key is no label."""
-    return _error(path, f"the label {label!r:.80} is not a text", "Labels of branches are texts: {'mean': f}.")
+    return _error(
+        path, f"the label {label!r:.80} is not a text", "Labels of branches are texts: {'mean': f}."
+    )
 
 
 def bad_label(path: Path, label: str) -> GraphError:
     """Say that a label cannot be part of a path."""
-    return _error(path, f"the label {label!r} is empty or has a '/' in it", "Choose one without: paths are made of labels.")
+    return _error(
+        path,
+        f"the label {label!r} is empty or has a '/' in it",
+        "Choose one without: paths are made of labels.",
+    )
 
 
 def no_name(path: Path, shown: str, is_function: bool) -> GraphError:
@@ -129,7 +139,9 @@ def wrong_number(path: Path, stage: str, takes: str, given: str) -> GraphError:
     )
 
 
-def wrong_names(path: Path, stage: str, missing: Iterable[str], surplus: Iterable[str], given: str) -> GraphError:
+def wrong_names(
+    path: Path, stage: str, missing: Iterable[str], surplus: Iterable[str], given: str
+) -> GraphError:
     """Say that names and parameters do not meet."""
     missing, surplus = list(missing), list(surplus)
     pieces = []
@@ -244,9 +256,7 @@ def option_not_kept(where: str, word: str, executor: str, why: str) -> GraphErro
 
 def no_executor(what: object) -> TypeError:
     """Say that a graph cannot run there."""
-    return TypeError(
-        f".on() takes an executor or one of 'process', 'thread' and 'inline', not {what!r:.80}."
-    )
+    return TypeError(f".on() takes an executor or one of 'process', 'thread' and 'inline', not {what!r:.80}.")
 
 
 def is_a_front() -> TypeError:
@@ -272,7 +282,9 @@ def no_part(name: str, names: Iterable[str]) -> KeyError:
 
 def many_parts(name: str, paths: Iterable[str]) -> KeyError:
     """Say that a name is not unique."""
-    return KeyError(f"several stages are called {name!r}; name one by its path: {', '.join(map(repr, paths))}")
+    return KeyError(
+        f"several stages are called {name!r}; name one by its path: {', '.join(map(repr, paths))}"
+    )
 
 
 def fused_part(name: str, call: str, path: str) -> KeyError:

@@ -162,7 +162,9 @@ def test_run_shows_its_parts(pool: ProcessPoolExecutor) -> None:
     assert run.result(LIMIT) == {"m": 11 / 3, "s": 8.0}
     assert run.partial() == {"1": [1.0, 2.0, 8.0], "2/m": 11 / 3, "2/s": 8.0, "2/s/2": 8.0, "3": run.result()}
     assert set(run.states().values()) == {"done"}
-    with pytest.raises(KeyError, match="'std' has no result of its own: it runs inside the call 'std → inc'.*'2/s'"):
+    with pytest.raises(
+        KeyError, match="'std' has no result of its own: it runs inside the call 'std → inc'.*'2/s'"
+    ):
         run["std"]
     with pytest.raises(KeyError, match="'median' is no part of this run; its parts are 1, 2/m"):
         run["median"]
@@ -209,7 +211,9 @@ def _second(folder: str, _: str) -> str:
 def test_error_is_the_original_one_and_names_the_stage(pool: ProcessPoolExecutor) -> None:
     for fused in (pool, pool.retry(0)):
         with pytest.raises(ZeroDivisionError, match="raised") as caught:
-            EZ(work.load, {"m": work.mean, "bad": [work.std, work.raising, work.inc]}, work.take_all).on(fused)("x")
+            EZ(work.load, {"m": work.mean, "bad": [work.std, work.raising, work.inc]}, work.take_all).on(
+                fused
+            )("x")
 
         assert "ezflow: in stage 2/bad/2 (raising)" in notes(caught.value)
         frames = [entry.name for entry in __import__("traceback").extract_tb(caught.value.__traceback__)]
@@ -217,7 +221,11 @@ def test_error_is_the_original_one_and_names_the_stage(pool: ProcessPoolExecutor
 
 
 def test_dependents_fail_and_siblings_stay_readable_after_submit(pool: ProcessPoolExecutor) -> None:
-    run = EZ({"bad": work.raising, "good": [work.inc, task(work.double).retry(1)]}, work.take_all).on(pool).submit(1)
+    run = (
+        EZ({"bad": work.raising, "good": [work.inc, task(work.double).retry(1)]}, work.take_all)
+        .on(pool)
+        .submit(1)
+    )
 
     with pytest.raises(ZeroDivisionError):
         run.result(LIMIT)
@@ -226,7 +234,13 @@ def test_dependents_fail_and_siblings_stay_readable_after_submit(pool: ProcessPo
         run["2"].result(LIMIT)
     with pytest.raises(ZeroDivisionError):
         run["bad"].result(LIMIT)
-    assert run.states() == {"1/bad": "failed", "1/good/1": "done", "1/good/2": "done", "1/good": "done", "2": "failed"}
+    assert run.states() == {
+        "1/bad": "failed",
+        "1/good/1": "done",
+        "1/good/2": "done",
+        "1/good": "done",
+        "2": "failed",
+    }
 
 
 def test_blocking_call_cancels_the_siblings(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
@@ -242,7 +256,9 @@ def test_stages_are_repeated_and_rescued(pool: ProcessPoolExecutor, tmp_path: Pa
     assert EZ(task(work.fail_twice).retry(2), work.inc).on(pool)(path) == 4
     assert EZ(task(work.raising).otherwise(7), work.inc).on(pool)(1) == 8
     assert EZ(task(work.raising).catch(work.say), len).on(pool)(1) == len("handled ZeroDivisionError")
-    assert EZ(task(work.raising).catch(lambda e: 1 / 0)).on(pool).results()(1).err.args == ("division by zero",)
+    assert EZ(task(work.raising).catch(lambda e: 1 / 0)).on(pool).results()(1).err.args == (
+        "division by zero",
+    )
     assert EZ(task(work.die).otherwise(7), work.inc).on(pool)(1) == 8
     assert EZ(task(work.hang).timeout(0.2).otherwise(7), work.inc).on(pool)(1) == 8
     results = EZ({"bad": task(work.raising).results(), "good": task(work.inc).results()}).on(pool)(1)
@@ -252,7 +268,13 @@ def test_stages_are_repeated_and_rescued(pool: ProcessPoolExecutor, tmp_path: Pa
 
 def test_words_on_a_graph_mean_all_of_it(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
     path = str(tmp_path / "x")
-    run = EZ(same, {"n": work.fail_twice, "p": work.touch}).on(pool).retry(3, on=ConnectionError).results().submit(path)
+    run = (
+        EZ(same, {"n": work.fail_twice, "p": work.touch})
+        .on(pool)
+        .retry(3, on=ConnectionError)
+        .results()
+        .submit(path)
+    )
     assert run.result(LIMIT).ok == {"n": 3, "p": path}
     assert run.result(LIMIT).attempts == 3
     with pytest.raises(ZeroDivisionError) as caught:
@@ -264,7 +286,10 @@ def test_words_on_a_graph_mean_all_of_it(pool: ProcessPoolExecutor, tmp_path: Pa
     with pytest.raises(CallTimeout):
         EZ(work.inc, task(work.hang).priority(1)).on(pool).within(0.5)(1)
     assert EZ(work.inc, task(work.raising).priority(1)).on(pool).otherwise(3)(1) == 3
-    assert EZ(work.inc, task(work.raising).priority(1)).on(pool).catch(work.say)(1) == "handled ZeroDivisionError"
+    assert (
+        EZ(work.inc, task(work.raising).priority(1)).on(pool).catch(work.say)(1)
+        == "handled ZeroDivisionError"
+    )
     inner = EZ(work.inc, task(work.raising).priority(1))
     assert EZ(work.inc, inner.otherwise(3), work.inc).on(pool)(1) == 4
     with pytest.raises(CallTimeout):
@@ -337,7 +362,10 @@ def test_dropping_a_map_starts_no_more(pool: ProcessPoolExecutor) -> None:
 def test_leaving_the_pool_waits_for_its_runs(make_pool: Callable[..., Any]) -> None:
     pool = make_pool(2)
     with pool:
-        runs = [EZ(work.inc, {"a": work.inc, "b": [same, task(work.inc).retry(1)]}, pack(len)).on(pool).submit(i) for i in range(50)]
+        runs = [
+            EZ(work.inc, {"a": work.inc, "b": [same, task(work.inc).retry(1)]}, pack(len)).on(pool).submit(i)
+            for i in range(50)
+        ]
 
     assert [run.result(0) for run in runs] == [2] * 50
     with pytest.raises(RuntimeError, match="after shutdown"):
@@ -412,7 +440,9 @@ FAULTS = {
 
 @pytest.mark.parametrize("position", ["1", "2/left", "2/right", "3"])
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
-def test_fault_at_every_position_of_a_diamond(make_pool: Callable[..., Any], fault: Any, position: str) -> None:
+def test_fault_at_every_position_of_a_diamond(
+    make_pool: Callable[..., Any], fault: Any, position: str
+) -> None:
     pool = make_pool(2)
     limited = task(fault).timeout(0.5) if fault is work.hang else fault
     graph = EZ(work.inc, {"left": work.inc, "right": work.double}, work.take_all)

@@ -170,7 +170,11 @@ def trees(draw: Callable[[Any], Any], kind: str, n: int, depth: int) -> tuple[An
         return ("serial", found), kind, n
     if shape == "whole":
         inner = draw(trees(kind, n, depth - 1))[0]
-        return ("whole", inner, draw(st.sampled_from([{"named": "part"}, {"retry": 1}, {"otherwise": 5}]))), "one", 1
+        return (
+            ("whole", inner, draw(st.sampled_from([{"named": "part"}, {"retry": 1}, {"otherwise": 5}]))),
+            "one",
+            1,
+        )
     if shape == "tuple":
         width = n if kind in ("many", "call") else draw(st.integers(1, 3))
         return ("tuple", [draw(trees("one", 1, depth - 1))[0] for _ in range(width)]), "many", width
@@ -184,7 +188,9 @@ def trees(draw: Callable[[Any], Any], kind: str, n: int, depth: int) -> tuple[An
 @pytest.fixture
 def threads() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(4) as executor:
-        list(executor.map(time.sleep, [0.1] * 4))  # all of them are there before a test looks for what it leaves
+        list(
+            executor.map(time.sleep, [0.1] * 4)
+        )  # all of them are there before a test looks for what it leaves
         yield executor
 
 
@@ -208,7 +214,9 @@ def got(graph: Graph[..., Any], args: tuple[Any, ...]) -> tuple[Any, ...]:
     try:
         return "value", graph(*args)
     except (ValueError, KeyError, TypeError) as error:
-        assert any("ezflow: in stage" in note for note in getattr(error, "__notes__", [])) or "stage" in str(error)
+        assert any("ezflow: in stage" in note for note in getattr(error, "__notes__", [])) or "stage" in str(
+            error
+        )
         return ("error",)
 
 

@@ -116,7 +116,10 @@ WRONG = {
     ),
     "inside itself": (lambda: EZ(loop()), r"In stage 1/2: this list or dict holds itself"),
     "label that is no text": (lambda: EZ({1: work.a}), r"In stage 1: the label 1 is not a text\."),
-    "label with a slash": (lambda: EZ({"a/b": work.a}), r"In stage 1: the label 'a/b' is empty or has a '/' in it"),
+    "label with a slash": (
+        lambda: EZ({"a/b": work.a}),
+        r"In stage 1: the label 'a/b' is empty or has a '/' in it",
+    ),
     "lambda in a set": (
         lambda: EZ({work.mean, lambda x: x}),
         r"In stage 1: lambda has no name of its own, and the results of a set are told apart by name\. Label it",
@@ -138,7 +141,10 @@ WRONG = {
         r"In stage 2: \.background\(\) means nothing for a stage such as .*graph\.background\(\)",
     ),
     "asynced on a stage": (lambda: EZ(task(work.b).asynced()), r"\.asynced\(\) means nothing for a stage"),
-    "unordered on a stage": (lambda: EZ(task(work.b).unordered()), r"\.unordered\(\) means nothing for a stage"),
+    "unordered on a stage": (
+        lambda: EZ(task(work.b).unordered()),
+        r"\.unordered\(\) means nothing for a stage",
+    ),
     "progress on a stage": (lambda: EZ(task(work.b).progress()), r"\.progress\(\) means nothing for a stage"),
     "inline on a stage": (
         lambda: EZ(work.a, task(work.b).on("inline")),
@@ -212,7 +218,9 @@ def test_what_can_run_is_let_through(build: Any) -> None:
 def test_what_is_no_executor_is_refused() -> None:
     from ezflow import ProcessPoolExecutor
 
-    with pytest.raises(TypeError, match=r"\.on\(\) takes an executor or one of 'process', 'thread' and 'inline'"):
+    with pytest.raises(
+        TypeError, match=r"\.on\(\) takes an executor or one of 'process', 'thread' and 'inline'"
+    ):
         EZ(work.a).on(5)
     with pytest.raises(TypeError, match="takes an executor"):
         EZ(work.a).on("somewhere")

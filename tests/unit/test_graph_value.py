@@ -78,15 +78,21 @@ def test_anything_callable_is_a_stage() -> None:
 
 
 def test_what_does_not_fit_when_it_is_called() -> None:
-    with pytest.raises(TypeError, match=r"begins with a tuple of 2 branches.*but got 1 positional argument\."):
+    with pytest.raises(
+        TypeError, match=r"begins with a tuple of 2 branches.*but got 1 positional argument\."
+    ):
         here(EZ((inc, inc)), 1)
     with pytest.raises(TypeError, match=r"got 2 positional arguments and the keyword 'k'"):
         here(EZ((inc, inc)), 1, 2, k=3)
-    with pytest.raises(TypeError, match=r"In stage 2: a tuple of 2 branches splits.*but one int \(2\) came.*Zip"):
+    with pytest.raises(
+        TypeError, match=r"In stage 2: a tuple of 2 branches splits.*but one int \(2\) came.*Zip"
+    ):
         here(EZ(inc, (inc, inc)), 1)
     with pytest.raises(TypeError, match=r"a list of length 9.*came"):
         here(EZ(work.numbers, (inc, inc)), 9)
-    with pytest.raises(TypeError, match=r"In stage 2: each\(\.\.\.\) takes a list or another iterable, but one int came"):
+    with pytest.raises(
+        TypeError, match=r"In stage 2: each\(\.\.\.\) takes a list or another iterable, but one int came"
+    ):
         here(EZ(inc, each(inc)), 1)
     with pytest.raises(TypeError, match="`same` cannot pass on positional and keyword arguments together"):
         here(EZ({"x": same}), 1, k=2)
@@ -191,7 +197,9 @@ def test_replace_gives_another_graph() -> None:
 
 @pytest.mark.parametrize("how", [pickle, cloudpickle, copy])
 def test_graph_travels(how: Any) -> None:
-    graph = EZ((inc, work.Counter(3)), {"add": add, "max": task(max).retry(1)}, EZ(a, same).within(3), each(b)).named("g")
+    graph = EZ(
+        (inc, work.Counter(3)), {"add": add, "max": task(max).retry(1)}, EZ(a, same).within(3), each(b)
+    ).named("g")
 
     again = copy.deepcopy(graph) if how is copy else how.loads(how.dumps(graph))
 
