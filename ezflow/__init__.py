@@ -89,13 +89,13 @@ _HOME = {
 }
 
 __all__ = [  # written out, because type checkers read it
+    "EZ",
     "B",
     "Broadcast",
     "CallInterrupted",
     "CallTimeout",
     "CurrentCall",
     "Durations",
-    "EZ",
     "EzflowError",
     "Future",
     "Graph",

@@ -8,6 +8,7 @@ from .options import NOTHING, Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
     from typing_extensions import ParamSpec
 
     P = ParamSpec("P")

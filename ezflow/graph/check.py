@@ -84,7 +84,8 @@ def _check(node: Node, flow: Flow, path: Path) -> Generator[Any, Any, Flow]:
     if isinstance(node, Same):
         return flow
     if isinstance(node, Chain):
-        return (yield _enter(node, flow, path))
+        leaves: Flow = yield _enter(node, flow, path)
+        return leaves
     if isinstance(node, Each):
         if flow.names or flow.n not in (None, 1):
             raise wording.not_one(path, "each(...)", flow.given)

@@ -20,14 +20,15 @@ def mermaid(picture: Picture) -> str:
     """Write a flowchart of Mermaid."""
     names = {box.path: f"n{i}" for i, box in enumerate(picture.boxes)}
     lines = ["flowchart LR"]
-    for box in picture.boxes:
-        lines.append(f'    {names[box.path]}["{_quoted(box.title)}"]')
+    lines.extend(f'    {names[box.path]}["{_quoted(box.title)}"]' for box in picture.boxes)
     for source, target, name in picture.edges:
         arrow = f'-- "{_quoted(name)}" -->' if name else "-->"
         lines.append(f"    {names[source]} {arrow} {names[target]}")
-    for box in picture.boxes:
-        if box.state in _COLOURS:
-            lines.append(f"    style {names[box.path]} stroke:{_COLOURS[box.state]},stroke-width:2px")
+    lines.extend(
+        f"    style {names[box.path]} stroke:{_COLOURS[box.state]},stroke-width:2px"
+        for box in picture.boxes
+        if box.state in _COLOURS
+    )
     return "\n".join(lines) + "\n"
 
 

@@ -79,16 +79,17 @@ class _Drawing:
     def text(self) -> str:
         width, height = round(self.width), round(self.height)
         lines = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" class="ezflow-graph" viewBox="0 0 {width} {height}"'
-            f' width="{width}" height="{height}" role="img" font-size="13" fill="currentColor"'
-            f' font-family="system-ui, -apple-system, Segoe UI, Roboto, DejaVu Sans, sans-serif">',
+            (
+                f'<svg xmlns="http://www.w3.org/2000/svg" class="ezflow-graph" viewBox="0 0 {width} {height}"'
+                f' width="{width}" height="{height}" role="img" font-size="13" fill="currentColor"'
+                f' font-family="system-ui, -apple-system, Segoe UI, Roboto, DejaVu Sans, sans-serif">'
+            ),
             f"<style>{STYLE}</style>",
             f"<title>{escape(self.summary())}</title>",
         ]
         lines.extend(self.frames())
         seen: set[tuple[str, str]] = set()
-        for edge in self.picture.arrows:
-            lines.append(self.arrow(edge))
+        lines.extend(self.arrow(edge) for edge in self.picture.arrows)
         for edge in self.picture.arrows:
             if edge.name and (edge.source, self.label_key(edge)) not in seen:
                 seen.add((edge.source, self.label_key(edge)))
@@ -217,12 +218,16 @@ class _Drawing:
         dashes = ' stroke-dasharray="5 3"' if box.state in ("pending", "cancelled") else ""
         middle = x + width / 2
         lines = [
-            f"<g><title>{escape(_full(box))}</title>"
-            f'<rect x="{x:.1f}" y="{y - height / 2:.1f}" width="{width:.1f}" height="{height:.1f}" rx="7"'
-            f' fill="{colour}" fill-opacity="{fill}" stroke="{colour}" stroke-opacity="{stroke}"'
-            f' stroke-width="1.4"{dashes}/>',
-            f'<text x="{middle:.1f}" y="{y + (-2 if detail else 4.5):.1f}" text-anchor="middle"'
-            f' font-weight="500">{escape(_cut(box.title))}</text>',
+            (
+                f"<g><title>{escape(_full(box))}</title>"
+                f'<rect x="{x:.1f}" y="{y - height / 2:.1f}" width="{width:.1f}" height="{height:.1f}" rx="7"'
+                f' fill="{colour}" fill-opacity="{fill}" stroke="{colour}" stroke-opacity="{stroke}"'
+                f' stroke-width="1.4"{dashes}/>'
+            ),
+            (
+                f'<text x="{middle:.1f}" y="{y + (-2 if detail else 4.5):.1f}" text-anchor="middle"'
+                f' font-weight="500">{escape(_cut(box.title))}</text>'
+            ),
         ]
         if detail:
             lines.append(

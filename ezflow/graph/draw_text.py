@@ -60,7 +60,7 @@ def draw(picture: Picture) -> str:
 def _text(box: Box, name: str, is_repeated: bool) -> str:
     text = f"{name}: {box.title}" if name and name != box.title else box.title
     if is_repeated:
-        text += " ×n"
+        text += " \N{MULTIPLICATION SIGN}n"
     if box.detail:
         text += f" ({box.detail})"
     return _MARKS.get(box.state, "") + text + " "

@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from typing_extensions import ParamSpec
 
     from .._map import Slot
-    from ..future import Future
     from .._progress import Meter
+    from ..future import Future
     from ..result import Result
+    from .check import Flow
     from .picture import Edge, Picture
     from .plan import Plan
     from .run import Lane, Run
@@ -68,6 +69,7 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
     _options: Options
     _plans: dict[Any, Plan]
     _lane_here: tuple[int, Lane] | None
+    _leaves: Flow
 
     def __init__(
         self, root: Node, options: Options = NOTHING, *, already: Graph[..., Any] | None = None
@@ -99,17 +101,21 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
 
         def results(self) -> Graph[P, Result[R]]:
             """Give a `Result`, where an error would be raised."""
+            raise NotImplementedError
 
         def star(self) -> Graph[[Any], R]:
             """Unpack the one argument of the call: a tuple or list, or a mapping."""
+            raise NotImplementedError
 
         @property
         def submit(self) -> Submit[P, R]:
             """Start a run; give its future."""
+            raise NotImplementedError
 
         @property
         def map(self) -> Map[R]:
             """Run it for each element of the iterables; yield the results in order."""
+            raise NotImplementedError
 
     def _having(self, name: str, value: Any) -> Self:
         return self._with(self._options.having(name, value))

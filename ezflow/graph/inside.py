@@ -25,6 +25,7 @@ class Named:
         self.__name__ = path.replace(":", ".").rpartition(".")[2]
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Look it up and call it."""
         return look_up(self.path)(*args, **kwargs)
 
     def __eq__(self, other: object) -> bool:
@@ -50,11 +51,10 @@ def look_up(path: str) -> Callable[..., Any]:
     attributes = tail.split(".") if tail else []
     n_least = len(pieces) if tail else 1
     n = len(pieces) if tail else len(pieces) - 1
-    while True:
-        name = ".".join(pieces[:n])
+    found: Any = None
+    while found is None:
         try:
-            found: Any = import_module(name)
-            break
+            found = import_module(".".join(pieces[:n]))
         except ModuleNotFoundError as error:
             # Only if it is this very module that is missing, and not one that it imports.
             if n <= n_least or error.name is None or not (name + ".").startswith(error.name + "."):

@@ -111,14 +111,18 @@ _lock = threading.RLock()
 
 def default_pool() -> ProcessPoolExecutor:
     """Give the pool of graphs without an executor, made on first use."""
-    return _default("process", ProcessPoolExecutor)  # type: ignore[no-any-return]
+    pool: ProcessPoolExecutor = _default("process", ProcessPoolExecutor)
+    return pool
 
 
 def default_threads() -> concurrent.futures.ThreadPoolExecutor:
     """Give the threads of ``.on("thread")``, made on first use."""
-    return _default(
-        "thread", lambda: concurrent.futures.ThreadPoolExecutor(thread_name_prefix="ezflow-thread")
-    )  # type: ignore[no-any-return]
+
+    def make() -> concurrent.futures.ThreadPoolExecutor:
+        return concurrent.futures.ThreadPoolExecutor(thread_name_prefix="ezflow-thread")
+
+    threads: concurrent.futures.ThreadPoolExecutor = _default("thread", make)
+    return threads
 
 
 def _default(name: str, make: Callable[[], Any]) -> Any:
@@ -309,10 +313,12 @@ class _PassOn:
     __slots__ = ("_leg",)
 
     def __init__(self, leg: Leg) -> None:
-        self._leg = leg
+        self._leg: Leg | None = leg
 
     def __call__(self, future: concurrent.futures.Future[Any]) -> None:
-        leg, self._leg = self._leg, None  # type: ignore[assignment]  # a kept future keeps no run
+        leg, self._leg = self._leg, None  # a kept future keeps no run
+        if leg is None:
+            return
         if future.cancelled():
             leg._drop()
         else:
@@ -320,7 +326,7 @@ class _PassOn:
 
 
 class InlineLane:
-    """This thread: plain calls, one after the other, for a debugger; and a graph inside a worker."""
+    """The thread itself: plain calls, one after the other, for a debugger; and a graph inside a worker."""
 
     __slots__ = ()
 

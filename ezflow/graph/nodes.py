@@ -32,7 +32,7 @@ class Node:
 class Call(Node):
     """One function; its name is `options`' label, if it has one."""
 
-    fn: Callable[..., Any] = lambda: None  # noqa: E731  # each has one of its own
+    fn: Callable[..., Any] = lambda: None  # each has one of its own
     options: Options = NOTHING
     mode: str = ""
     """``""``, ``"star"`` or ``"pack"``: how it takes what arrives."""
@@ -229,7 +229,7 @@ def _shown(node: Node) -> list[Node | str]:
         return ["EZ(", node.parts[0], f"){words_of(node.options)}"]
     opening, closing = {Chain: ("[", "]"), Split: ("(", ")"), Row: ("Zip(", ")"), Copy: ("{", "}")}[
         type(node)
-    ]  # type: ignore[index]  # the others are above
+    ]
     shown_parts: list[Node | str] = [opening]
     for i, part in enumerate(node.parts):
         if i:

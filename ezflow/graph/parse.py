@@ -80,7 +80,7 @@ def _parse(thing: Any, path: Path, within: set[int]) -> Generator[Any, Any, Node
     path = path or ("1",)
     if kind is dict:
         labelled: list[tuple[str, bool, Node]] = []
-        for label, branch in thing.items():
+        for label, branch in dict(thing).items():
             _check_label(label, path)
             labelled.append((label, True, (yield _parse(branch, (*path, label), within))))
         made: Node = _copy(labelled, path)

@@ -35,11 +35,11 @@ def stages(root: Node) -> list[tuple[Path, Node]]:
     """Give the path and node of every stage, branches that are shapes themselves included."""
     found: list[tuple[Path, Node]] = []
     parts = root.parts if isinstance(root, Chain) else (root,)
-    todo = [((str(i),), part) for i, part in enumerate(parts, 1)][::-1]
+    todo: list[tuple[Path, Node]] = [((str(i),), part) for i, part in enumerate(parts, 1)][::-1]
     while todo:
         path, node = todo.pop()
         found.append((path, node))
-        todo.extend(reversed(_inner(path, node)))
+        todo.extend(_inner(path, node)[::-1])
     return found
 
 

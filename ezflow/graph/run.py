@@ -87,6 +87,9 @@ class Lane(Protocol):
         """Give the lane of a step with an executor of its own."""
         raise NotImplementedError
 
+    def desk(self) -> Any:
+        """Give what futures of runs turn to."""
+
 
 class Limits:
     """The limits of a whole run, on the monotonic clock.
@@ -180,9 +183,9 @@ class Run:
     __slots__ = (
         "_inbox",
         "_left",
+        "_n_open",
         "_ready",
         "_rescues",
-        "_n_open",
         "_settled",
         "_stopped",
         "_turn",
@@ -315,9 +318,9 @@ class Run:
         elif kind == _PART_STOPPED:
             step = event[1]
             if self.states[step.index] in (PENDING, SUBMITTED):
-                leg = self.legs.pop(step.index, None)
-                if leg is not None:
-                    leg.stop(running=True)
+                under_way = self.legs.pop(step.index, None)
+                if under_way is not None:
+                    under_way.stop(running=True)
                 self._fail(step, Cancelled(), CANCELLED)
         else:
             self._stop(waiting_only=kind == _WAITING_STOPPED)
@@ -477,10 +480,7 @@ class Run:
         if step.kind != CALL or not step.is_bare or len(self.context) or not self.lane.is_quick:
             return False
         slots = self.slots
-        for slot in step.slots:
-            if slot not in self._values and not is_plain(slots[slot]):
-                return False
-        return True
+        return all(not (slot not in self._values and not is_plain(slots[slot])) for slot in step.slots)
 
     def _begin(self, step: Step) -> None:
         kind = step.kind

@@ -12,7 +12,7 @@ from .nodes import Call, Each, Node, Same, Stage
 from .parse import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from typing import Final, Self
 
     from typing_extensions import ParamSpec
@@ -83,7 +83,15 @@ class Task(Graph[P, R], Carrier[P, R]):
         return f"task({getattr(self.fn, '__qualname__', self.fn)}){words}"
 
 
-def task(fn: Callable[P, R]) -> Task[P, R]:
+@overload
+def task(fn: Callable[P, Coroutine[Any, Any, R]]) -> Task[P, R]: ...
+
+
+@overload
+def task(fn: Callable[P, R]) -> Task[P, R]: ...
+
+
+def task(fn: Callable[..., Any]) -> Task[..., Any]:
     """Make a function a graph of one stage, which carries options.
 
     Parameters
@@ -125,7 +133,7 @@ def star(fn: Any) -> Graph[[Any], Any]:
     >>> star(pow).on("inline")((2, 5))
     32
     """
-    return fn.star() if isinstance(fn, Graph) else Task(fn).star()  # type: ignore[no-any-return]
+    return fn.star() if isinstance(fn, Graph) else Task(fn).star()
 
 
 def pack(fn: Callable[[Any], R]) -> Graph[..., R]:
@@ -183,6 +191,11 @@ class _Same(Stage):
 
     def _node(self) -> Node:
         return Same()
+
+    def __getattr__(self, name: str) -> str:
+        if name == "__qualname__":
+            return "same"
+        raise AttributeError(f"'same' has no attribute {name!r}")
 
     def __repr__(self) -> str:
         """Show the word."""

@@ -4,7 +4,7 @@ A chain is strict: the result of a stage must fit the next.  What flows out of a
 chain with such a stage in it is checked when it is built, and not by types; only ``EZ((f, g), join)`` is.
 """
 
-# ruff: noqa: N802, D103
+# ruff: noqa: N802
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from .task import _Same
 P_ = ParamSpec("P_")
 R = TypeVar("R")
 
-A = TypeVar("A")
-B = TypeVar("B")
-C = TypeVar("C")
-D = TypeVar("D")
-E = TypeVar("E")
-F = TypeVar("F")
-G = TypeVar("G")
-A2 = TypeVar("A2")
-B2 = TypeVar("B2")
-C2 = TypeVar("C2")
-D2 = TypeVar("D2")
+T1 = TypeVar("T1")
+T2 = TypeVar("T2")
+T3 = TypeVar("T3")
+T4 = TypeVar("T4")
+T5 = TypeVar("T5")
+T6 = TypeVar("T6")
+T7 = TypeVar("T7")
+U1 = TypeVar("U1")
+U2 = TypeVar("U2")
+U3 = TypeVar("U3")
+U4 = TypeVar("U4")
 
 
 class Several(Graph[P_, R], Generic[P_, R]):
@@ -41,37 +41,39 @@ Shape = (
 
 
 @overload
-def EZ(s1: tuple[Callable[[A], A2], Callable[[B], B2]], /) -> Several[[A, B], tuple[A2, B2]]: ...
-
-
-@overload
-def EZ(s1: tuple[Callable[[A], A2], Callable[[B], B2]], s2: Callable[[A2, B2], R], /) -> Graph[[A, B], R]: ...
+def EZ(s1: tuple[Callable[[T1], U1], Callable[[T2], U2]], /) -> Several[[T1, T2], tuple[U1, U2]]: ...
 
 
 @overload
 def EZ(
-    s1: tuple[Callable[[A], A2], Callable[[B], B2], Callable[[C], C2]], /
-) -> Several[[A, B, C], tuple[A2, B2, C2]]: ...
+    s1: tuple[Callable[[T1], U1], Callable[[T2], U2]], s2: Callable[[U1, U2], R], /
+) -> Graph[[T1, T2], R]: ...
 
 
 @overload
 def EZ(
-    s1: tuple[Callable[[A], A2], Callable[[B], B2], Callable[[C], C2]], s2: Callable[[A2, B2, C2], R], /
-) -> Graph[[A, B, C], R]: ...
+    s1: tuple[Callable[[T1], U1], Callable[[T2], U2], Callable[[T3], U3]], /
+) -> Several[[T1, T2, T3], tuple[U1, U2, U3]]: ...
 
 
 @overload
 def EZ(
-    s1: tuple[Callable[[A], A2], Callable[[B], B2], Callable[[C], C2], Callable[[D], D2]], /
-) -> Several[[A, B, C, D], tuple[A2, B2, C2, D2]]: ...
+    s1: tuple[Callable[[T1], U1], Callable[[T2], U2], Callable[[T3], U3]], s2: Callable[[U1, U2, U3], R], /
+) -> Graph[[T1, T2, T3], R]: ...
 
 
 @overload
 def EZ(
-    s1: tuple[Callable[[A], A2], Callable[[B], B2], Callable[[C], C2], Callable[[D], D2]],
-    s2: Callable[[A2, B2, C2, D2], R],
+    s1: tuple[Callable[[T1], U1], Callable[[T2], U2], Callable[[T3], U3], Callable[[T4], U4]], /
+) -> Several[[T1, T2, T3, T4], tuple[U1, U2, U3, U4]]: ...
+
+
+@overload
+def EZ(
+    s1: tuple[Callable[[T1], U1], Callable[[T2], U2], Callable[[T3], U3], Callable[[T4], U4]],
+    s2: Callable[[U1, U2, U3, U4], R],
     /,
-) -> Graph[[A, B, C, D], R]: ...
+) -> Graph[[T1, T2, T3, T4], R]: ...
 
 
 @overload
@@ -83,65 +85,65 @@ def EZ(s1: Callable[P_, R], /) -> Graph[P_, R]: ...
 
 
 @overload
-def EZ(s1: Callable[P_, A], s2: Callable[[A], R], /) -> Graph[P_, R]: ...
+def EZ(s1: Callable[P_, T1], s2: Callable[[T1], R], /) -> Graph[P_, R]: ...
 
 
 @overload
-def EZ(s1: Callable[P_, A], s2: Callable[[A], B], s3: Callable[[B], R], /) -> Graph[P_, R]: ...
+def EZ(s1: Callable[P_, T1], s2: Callable[[T1], T2], s3: Callable[[T2], R], /) -> Graph[P_, R]: ...
 
 
 @overload
 def EZ(
-    s1: Callable[P_, A], s2: Callable[[A], B], s3: Callable[[B], C], s4: Callable[[C], R], /
+    s1: Callable[P_, T1], s2: Callable[[T1], T2], s3: Callable[[T2], T3], s4: Callable[[T3], R], /
 ) -> Graph[P_, R]: ...
 
 
 @overload
 def EZ(
-    s1: Callable[P_, A],
-    s2: Callable[[A], B],
-    s3: Callable[[B], C],
-    s4: Callable[[C], D],
-    s5: Callable[[D], R],
+    s1: Callable[P_, T1],
+    s2: Callable[[T1], T2],
+    s3: Callable[[T2], T3],
+    s4: Callable[[T3], T4],
+    s5: Callable[[T4], R],
     /,
 ) -> Graph[P_, R]: ...
 
 
 @overload
 def EZ(
-    s1: Callable[P_, A],
-    s2: Callable[[A], B],
-    s3: Callable[[B], C],
-    s4: Callable[[C], D],
-    s5: Callable[[D], E],
-    s6: Callable[[E], R],
+    s1: Callable[P_, T1],
+    s2: Callable[[T1], T2],
+    s3: Callable[[T2], T3],
+    s4: Callable[[T3], T4],
+    s5: Callable[[T4], T5],
+    s6: Callable[[T5], R],
     /,
 ) -> Graph[P_, R]: ...
 
 
 @overload
 def EZ(
-    s1: Callable[P_, A],
-    s2: Callable[[A], B],
-    s3: Callable[[B], C],
-    s4: Callable[[C], D],
-    s5: Callable[[D], E],
-    s6: Callable[[E], F],
-    s7: Callable[[F], R],
+    s1: Callable[P_, T1],
+    s2: Callable[[T1], T2],
+    s3: Callable[[T2], T3],
+    s4: Callable[[T3], T4],
+    s5: Callable[[T4], T5],
+    s6: Callable[[T5], T6],
+    s7: Callable[[T6], R],
     /,
 ) -> Graph[P_, R]: ...
 
 
 @overload
 def EZ(
-    s1: Callable[P_, A],
-    s2: Callable[[A], B],
-    s3: Callable[[B], C],
-    s4: Callable[[C], D],
-    s5: Callable[[D], E],
-    s6: Callable[[E], F],
-    s7: Callable[[F], G],
-    s8: Callable[[G], R],
+    s1: Callable[P_, T1],
+    s2: Callable[[T1], T2],
+    s3: Callable[[T2], T3],
+    s4: Callable[[T3], T4],
+    s5: Callable[[T4], T5],
+    s6: Callable[[T5], T6],
+    s7: Callable[[T6], T7],
+    s8: Callable[[T7], R],
     /,
 ) -> Graph[P_, R]: ...
 
@@ -156,69 +158,75 @@ def EZ(*stages: Any) -> Any:
 
 
 @overload
-def Serial(s1: Callable[P_, R], /) -> Graph[P_, R]: ...
-
-
-@overload
-def Serial(s1: Callable[P_, A], s2: Callable[[A], R], /) -> Graph[P_, R]: ...
-
-
-@overload
-def Serial(s1: Callable[P_, A], s2: Callable[[A], B], s3: Callable[[B], R], /) -> Graph[P_, R]: ...
-
-
-@overload
-def Serial(
-    s1: Callable[P_, A], s2: Callable[[A], B], s3: Callable[[B], C], s4: Callable[[C], R], /
+def Serial(  # type: ignore[overload-overlap]  # several are callable
+    s1: Callable[P_, R], /
 ) -> Graph[P_, R]: ...
 
 
 @overload
-def Serial(
-    s1: Callable[P_, A],
-    s2: Callable[[A], B],
-    s3: Callable[[B], C],
-    s4: Callable[[C], D],
-    s5: Callable[[D], R],
+def Serial(  # type: ignore[overload-overlap]  # several are callable
+    s1: Callable[P_, T1], s2: Callable[[T1], R], /
+) -> Graph[P_, R]: ...
+
+
+@overload
+def Serial(  # type: ignore[overload-overlap]  # several are callable
+    s1: Callable[P_, T1], s2: Callable[[T1], T2], s3: Callable[[T2], R], /
+) -> Graph[P_, R]: ...
+
+
+@overload
+def Serial(  # type: ignore[overload-overlap]  # several are callable
+    s1: Callable[P_, T1], s2: Callable[[T1], T2], s3: Callable[[T2], T3], s4: Callable[[T3], R], /
+) -> Graph[P_, R]: ...
+
+
+@overload
+def Serial(  # type: ignore[overload-overlap]  # several are callable
+    s1: Callable[P_, T1],
+    s2: Callable[[T1], T2],
+    s3: Callable[[T2], T3],
+    s4: Callable[[T3], T4],
+    s5: Callable[[T4], R],
     /,
 ) -> Graph[P_, R]: ...
 
 
 @overload
-def Serial(
-    s1: Callable[P_, A],
-    s2: Callable[[A], B],
-    s3: Callable[[B], C],
-    s4: Callable[[C], D],
-    s5: Callable[[D], E],
-    s6: Callable[[E], R],
+def Serial(  # type: ignore[overload-overlap]  # several are callable
+    s1: Callable[P_, T1],
+    s2: Callable[[T1], T2],
+    s3: Callable[[T2], T3],
+    s4: Callable[[T3], T4],
+    s5: Callable[[T4], T5],
+    s6: Callable[[T5], R],
     /,
 ) -> Graph[P_, R]: ...
 
 
 @overload
-def Serial(
-    s1: Callable[P_, A],
-    s2: Callable[[A], B],
-    s3: Callable[[B], C],
-    s4: Callable[[C], D],
-    s5: Callable[[D], E],
-    s6: Callable[[E], F],
-    s7: Callable[[F], R],
+def Serial(  # type: ignore[overload-overlap]  # several are callable
+    s1: Callable[P_, T1],
+    s2: Callable[[T1], T2],
+    s3: Callable[[T2], T3],
+    s4: Callable[[T3], T4],
+    s5: Callable[[T4], T5],
+    s6: Callable[[T5], T6],
+    s7: Callable[[T6], R],
     /,
 ) -> Graph[P_, R]: ...
 
 
 @overload
-def Serial(
-    s1: Callable[P_, A],
-    s2: Callable[[A], B],
-    s3: Callable[[B], C],
-    s4: Callable[[C], D],
-    s5: Callable[[D], E],
-    s6: Callable[[E], F],
-    s7: Callable[[F], G],
-    s8: Callable[[G], R],
+def Serial(  # type: ignore[overload-overlap]  # several are callable
+    s1: Callable[P_, T1],
+    s2: Callable[[T1], T2],
+    s3: Callable[[T2], T3],
+    s4: Callable[[T3], T4],
+    s5: Callable[[T4], T5],
+    s6: Callable[[T5], T6],
+    s7: Callable[[T6], T7],
+    s8: Callable[[T7], R],
     /,
 ) -> Graph[P_, R]: ...
 
@@ -271,23 +279,23 @@ def Serial(*stages: Any) -> Any:
 
 
 @overload
-def Parallel(s1: Callable[[A], A2], /) -> Several[[A], tuple[A2]]: ...
+def Parallel(s1: Callable[[T1], U1], /) -> Several[[T1], tuple[U1]]: ...
 
 
 @overload
-def Parallel(s1: Callable[[A], A2], s2: Callable[[B], B2], /) -> Several[[A, B], tuple[A2, B2]]: ...
-
-
-@overload
-def Parallel(
-    s1: Callable[[A], A2], s2: Callable[[B], B2], s3: Callable[[C], C2], /
-) -> Several[[A, B, C], tuple[A2, B2, C2]]: ...
+def Parallel(s1: Callable[[T1], U1], s2: Callable[[T2], U2], /) -> Several[[T1, T2], tuple[U1, U2]]: ...
 
 
 @overload
 def Parallel(
-    s1: Callable[[A], A2], s2: Callable[[B], B2], s3: Callable[[C], C2], s4: Callable[[D], D2], /
-) -> Several[[A, B, C, D], tuple[A2, B2, C2, D2]]: ...
+    s1: Callable[[T1], U1], s2: Callable[[T2], U2], s3: Callable[[T3], U3], /
+) -> Several[[T1, T2, T3], tuple[U1, U2, U3]]: ...
+
+
+@overload
+def Parallel(
+    s1: Callable[[T1], U1], s2: Callable[[T2], U2], s3: Callable[[T3], U3], s4: Callable[[T4], U4], /
+) -> Several[[T1, T2, T3, T4], tuple[U1, U2, U3, U4]]: ...
 
 
 @overload
@@ -300,21 +308,23 @@ def Parallel(*branches: Any) -> Any:
 
 
 @overload
-def Zip(s1: Callable[P_, A], /) -> Several[P_, tuple[A]]: ...
+def Zip(s1: Callable[P_, T1], /) -> Several[P_, tuple[T1]]: ...
 
 
 @overload
-def Zip(s1: Callable[P_, A], s2: Callable[P_, B], /) -> Several[P_, tuple[A, B]]: ...
-
-
-@overload
-def Zip(s1: Callable[P_, A], s2: Callable[P_, B], s3: Callable[P_, C], /) -> Several[P_, tuple[A, B, C]]: ...
+def Zip(s1: Callable[P_, T1], s2: Callable[..., T2], /) -> Several[P_, tuple[T1, T2]]: ...
 
 
 @overload
 def Zip(
-    s1: Callable[P_, A], s2: Callable[P_, B], s3: Callable[P_, C], s4: Callable[P_, D], /
-) -> Several[P_, tuple[A, B, C, D]]: ...
+    s1: Callable[P_, T1], s2: Callable[..., T2], s3: Callable[..., T3], /
+) -> Several[P_, tuple[T1, T2, T3]]: ...
+
+
+@overload
+def Zip(
+    s1: Callable[P_, T1], s2: Callable[..., T2], s3: Callable[..., T3], s4: Callable[..., T4], /
+) -> Several[P_, tuple[T1, T2, T3, T4]]: ...
 
 
 @overload

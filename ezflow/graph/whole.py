@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from .._plan import unpack
 from .._sealed import SealedError
 from . import wording
-from .handles import Failure, Joined, Noted, Value, opened
 from .conductor import conductor
+from .handles import Failure, Joined, Noted, Value, opened
 from .run import NO_LIMITS, Limits, Run, after, plan_of, repeats
 
 if TYPE_CHECKING:

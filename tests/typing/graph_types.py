@@ -11,7 +11,7 @@ What they cannot know, so that it is checked when a graph is built, and not by t
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from typing import Any, assert_type
 
 from ezflow import (
@@ -81,8 +81,8 @@ async def chains() -> None:
     assert_type(EZ(load, mean)("a"), float)
     graph(3)  # type: ignore[arg-type]
     graph.submit("a", "b")  # type: ignore[arg-type]
-    Serial(load, shown)  # type: ignore[call-overload]
-    Serial(load, mean, size)  # type: ignore[call-overload]
+    Serial(load, shown)  # type: ignore[arg-type]
+    Serial(load, mean, size)  # type: ignore[misc]
 
 
 def graphs_in_graphs() -> None:
@@ -90,7 +90,7 @@ def graphs_in_graphs() -> None:
     inner = Serial(load, mean)
     assert_type(Serial(inner, shown)("a"), str)
     assert_type(EZ(inner, shown)("a"), str)
-    Serial(inner, size)  # type: ignore[call-overload]
+    Serial(inner, size)  # type: ignore[arg-type]
 
 
 def tuples_keep_their_members() -> None:
@@ -107,8 +107,9 @@ def tuples_keep_their_members() -> None:
 def what_is_left_to_the_build() -> None:
     """Any call, any result."""
     assert_type(EZ(load, {mean, shown}, join), Graph[..., Any])
-    assert_type(Serial(load, Broadcast(mean), shown), Graph[..., Any])
-    assert_type(Serial(Parallel(users, orders), join), Graph[..., Any])
+    copied, split = Broadcast(mean), Parallel(users, orders)
+    assert_type(Serial(load, copied, shown), Graph[..., Any])
+    assert_type(Serial(split, join), Graph[..., Any])
     assert_type(Serial(load, {"m": mean}, shown), Graph[..., Any])
     assert_type(Serial(load, same, mean), Graph[..., Any])
     assert_type(EZ(load, "package.module.function"), Graph[..., Any])
@@ -122,13 +123,13 @@ def words() -> None:
     assert_type(Serial(task(fetch), size)("a"), int)
 
 
-def tasks(pool: ProcessPoolExecutor) -> None:
+async def tasks(pool: ProcessPoolExecutor, kept: Task[[int], bytes]) -> None:
     """A graph of one stage with the types of its function."""
-    assert_type(task(join), Task[[dict[str, int], list[int]], bytes])
+    assert_type(kept.named("x"), Task[[int], bytes])
+    assert_type(await task(load).submit.asynced()("a"), list[float])
     assert_type(task(join).timeout(3).named("x").fn({}, []), bytes)
     assert_type(task(load).submit("a"), GraphFuture[list[float]])
     assert_type(pool.submit(task(load), "a"), Future[list[float]])
-    assert_type(task(load).submit.asynced()("a"), Coroutine[Any, Any, list[float]])
 
 
 def parts(run: GraphFuture[int]) -> None:

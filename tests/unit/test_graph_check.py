@@ -57,8 +57,10 @@ WRONG = {
     ),
     "name that no parameter has": (
         lambda: EZ(work.load, {work.mean, work.std}, work.add),
-        r"In stage 3: add\(x, y\) has no parameter 'mean' and 'std' and gets nothing for its parameter 'x' and 'y',"
-        r" but the set before gives 'mean' and 'std'\. Label the branch: \{'x': mean\}",
+        (
+            r"In stage 3: add\(x, y\) has no parameter 'mean' and 'std' and gets nothing for its parameter 'x' and 'y',"
+            r" but the set before gives 'mean' and 'std'\. Label the branch: \{'x': mean\}"
+        ),
     ),
     "surplus name": (
         lambda: EZ(work.load, {work.mean, work.std, work.inc}, work.report),
@@ -100,11 +102,11 @@ WRONG = {
     "empty list": (lambda: EZ(work.inc, (work.a, [])), r"In stage 2/2: a list is empty\."),
     "empty set": (lambda: EZ(work.inc, set()), r"In stage 2: a set is empty\."),
     "empty dict": (lambda: EZ(work.inc, {}), r"In stage 2: a dict is empty\."),
-    "nothing": (lambda: EZ(), r"In the graph: EZ\(\) is empty\."),
-    "nothing in a twin": (lambda: Parallel(), r"In the graph: Parallel\(\) is empty\."),
-    "nothing to copy": (lambda: Broadcast(), r"In the graph: Broadcast\(\) is empty\."),
-    "nothing to zip": (lambda: Zip(), r"In the graph: Zip\(\) is empty\."),
-    "nothing in series": (lambda: Serial(), r"In the graph: Serial\(\) is empty\."),
+    "nothing": (EZ, r"In the graph: EZ\(\) is empty\."),
+    "nothing in a twin": (Parallel, r"In the graph: Parallel\(\) is empty\."),
+    "nothing to copy": (Broadcast, r"In the graph: Broadcast\(\) is empty\."),
+    "nothing to zip": (Zip, r"In the graph: Zip\(\) is empty\."),
+    "nothing in series": (Serial, r"In the graph: Serial\(\) is empty\."),
     "no stage": (lambda: EZ(work.inc, 5), r"In stage 2: 5 \(of type int\) cannot be called\. A stage is"),
     "a text that names nothing": (
         lambda: EZ(work.inc, "mean"),
