@@ -63,13 +63,14 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
     by default on one pool for all graphs, made on first use; inside a worker in that worker itself.
     """
 
-    __slots__ = ("__weakref__", "_lane_here", "_leaves", "_options", "_plans", "_root")
+    __slots__ = ("__weakref__", "_lane_here", "_leaves", "_options", "_plans", "_root", "_way")
 
     _root: Node
     _options: Options
     _plans: dict[Any, Plan]
     _lane_here: tuple[int, Lane] | None
     _leaves: Flow
+    _way: tuple[Node, Options | None] | None
 
     def __init__(
         self, root: Node, options: Options = NOTHING, *, already: Graph[..., Any] | None = None
@@ -84,6 +85,7 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
         put(self, "_options", options)
         put(self, "_plans", {})
         put(self, "_lane_here", None)
+        put(self, "_way", None)
         if already is None:
             leaves = check(root)
         elif already._root is root:
@@ -257,8 +259,9 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
         """Start a run; give its future."""
         lane = self._lane()
         future: GraphFuture[Any] = GraphFuture(self, lane.desk())
-        future._is_enveloped = bool(self._options.get("results"))
-        future._index = index
+        if "results" in self._options:
+            future._is_enveloped = bool(self._options.get("results"))
+            future._index = index
         if meter is None and index is None and "progress" in self._options:
             meter = self._meter(1)
         future._meter = meter
@@ -281,15 +284,11 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
         deadline: float | None = None,
     ) -> Run | Attempts:
         """Start a run whose end goes to `sink`."""
-        root = self._root
-        options: Options | None = self._options
-        if isinstance(root, Call):
-            root, options = self._steps(), None
-        elif any(word in self._options for word in _RESCUES):
-            root, options = (
-                Whole((root,), self._options.without("on", "results", "named", "background")),
-                None,
-            )
+        way = self._way
+        if way is None:
+            way = self._find_way()
+            object.__setattr__(self, "_way", way)
+        root, options = way
         return start_graph(
             root,
             self._plans,
@@ -301,6 +300,15 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
             keep=keep,
             deadline=deadline,
         )
+
+    def _find_way(self) -> tuple[Node, Options | None]:
+        """Give what a run does, and the options that mean all of it."""
+        root = self._root
+        if isinstance(root, Call):
+            return self._steps(), None
+        if any(word in self._options for word in _RESCUES):
+            return Whole((root,), self._options.without("on", "results", "named", "background")), None
+        return root, self._options if any(word in self._options for word in _OF_A_RUN) else None
 
     def _steps(self) -> Node:
         """Give what runs: of one stage, the stage without words that say what comes out."""
@@ -577,6 +585,7 @@ def _again(flat: tuple[Any, ...], options: Options) -> Graph[..., Any]:
     put(graph, "_options", options)
     put(graph, "_plans", {})
     put(graph, "_lane_here", None)
+    put(graph, "_way", None)
     put(graph, "_leaves", check(root))
     return graph
 

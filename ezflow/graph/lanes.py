@@ -25,6 +25,7 @@ from .handles import Value
 from .inside import add_note, run_chain, run_packed, run_patiently
 from .nodes import Call, Node, Whole, each_node, label_of_node
 from .plan import is_by_name
+from .run import NO_LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -194,7 +195,8 @@ class PoolLane:
 
     def desk(self) -> Any:
         """Give what futures of runs turn to."""
-        return self.pool._open_engine()
+        engine = self.pool._engine
+        return engine if engine is not None and engine.ready else self.pool._open_engine()
 
     def start(self, leg: Leg, step: Step, args: list[Any], kwargs: dict[str, Any], limits: Limits) -> None:
         """Post the call."""
@@ -205,7 +207,7 @@ class PoolLane:
         if not is_stable:  # whether code is importable may change
             step.packed = None
         deadline = None if plan is None else plan.deadline()
-        if limits.timeout is not None or limits.deadline is not None:
+        if limits is not NO_LIMITS and (limits.timeout is not None or limits.deadline is not None):
             plan, deadline = self._limited(plan, step, limits, deadline)
         self.pool._post(
             leg,

@@ -56,12 +56,14 @@ class Step:
         "names",
         "node",
         "note",
+        "on",
         "options",
         "outs",
         "packed",
         "path",
         "plans",
         "slots",
+        "treats_end",
     )
 
     def __init__(
@@ -80,6 +82,8 @@ class Step:
         self.plans: dict[Any, Plan] = {}  # of the graph inside
         self.packed: Any = None  # what a lane keeps here
         self.is_bare = False  # nothing but importable functions
+        self.on: Any = None  # an executor of its own
+        self.treats_end = False  # it has options for how its end goes on
         self.height = 0
         self.index = 0
         self.slots: tuple[int, ...] = ()
@@ -119,6 +123,8 @@ class Plan:
         self.users: list[list[Step]] = []
         self.makers: list[Step | None] = []
         self.first: list[Step] = []
+        self.waits: list[int] = []  # by step: slots that no input fills
+        self.left: list[int] = []  # by slot: who needs it
 
     def finish(self, *, fuse: bool) -> Plan:
         """Fuse, and note who waits for whom."""
@@ -126,9 +132,13 @@ class Plan:
         if fuse and _fuse(self):
             self._note_users()
         for step in self.steps:
+            options = step.options
+            if options is not None:
+                step.on = options.get("on")
+                step.treats_end = any(name in options for name in ("results", "otherwise", "catch"))
             step.is_bare = (
                 step.kind == CALL
-                and (step.options is None or "on" not in step.options)
+                and step.on is None
                 and all(is_by_name(fn) for _, fn, _ in step.calls)
             )
         for step in reversed(self.steps):
@@ -139,6 +149,8 @@ class Plan:
         self.first = sorted(
             (step for step in self.steps if all(slot < self.n_inputs for slot in step.slots)), key=_urgency
         )
+        self.waits = [sum(slot >= self.n_inputs for slot in step.slots) for step in self.steps]
+        self.left = list(map(len, self.users))
         return self
 
     def _note_users(self) -> None:

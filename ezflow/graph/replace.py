@@ -35,7 +35,9 @@ def stages(root: Node) -> list[tuple[Path, Node]]:
     """Give the path and node of every stage, branches that are shapes themselves included."""
     found: list[tuple[Path, Node]] = []
     parts = root.parts if isinstance(root, Chain) else (root,)
-    todo: list[tuple[Path, Node]] = [((str(i),), part) for i, part in enumerate(parts, 1)][::-1]
+    todo: list[tuple[Path, Node]] = []
+    todo.extend(((str(i),), part) for i, part in enumerate(parts, 1))
+    todo.reverse()
     while todo:
         path, node = todo.pop()
         found.append((path, node))

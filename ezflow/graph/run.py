@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from _thread import allocate_lock
 from collections import deque
+from concurrent.futures._base import LOGGER
 from contextvars import copy_context
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
@@ -123,6 +124,8 @@ class Limits:
 
 NO_LIMITS: Final = Limits()
 
+_NO_TIMES: Final[dict[int, tuple[float, float]]] = {}
+
 
 class Leg:
     """A step under way: where its end arrives, and what can be stopped."""
@@ -223,11 +226,11 @@ class Run:
         self.slots: list[Sealed | None] = [None] * plan.n_slots
         self.states = [PENDING] * len(plan.steps)
         self.legs: dict[int, Leg] = {}
-        self.times: dict[int, tuple[float, float]] = {}
-        self._waits = [len(step.slots) for step in plan.steps]
-        self._left = list(map(len, plan.users))
-        self._values: dict[int, Any] = {}
-        self._watchers: dict[int, list[Sink]] = {}
+        self.times: dict[int, tuple[float, float]] = {} if keep else _NO_TIMES
+        self._waits = plan.waits[:]
+        self._left = plan.left[:]
+        self._values: dict[int, Any] | None = None
+        self._watchers: dict[int, list[Sink]] | None = None
         self._ready: list[Step] = []
         self._rescues: list[tuple[Leg, Options, Sealed]] = []
         self._n_open = len(plan.steps)
@@ -250,9 +253,6 @@ class Run:
         self._turn.acquire()
         try:
             self.slots[: len(inputs)] = inputs
-            for slot in range(self.plan.n_inputs):
-                for step in self.plan.users[slot]:
-                    self._waits[step.index] -= 1
             self._ready.extend(self.plan.first)
             if self.plan.result < self.plan.n_inputs:
                 self._settle(inputs[self.plan.result])
@@ -295,6 +295,8 @@ class Run:
                 return
             try:
                 self._advance(may_open=may_open)
+            except BaseException as error:  # a fault of ours: the run ends in it, and whoever told us goes on
+                self._give_up(error)
             finally:
                 self._turn.release()
         if not may_open and (self._ready or self._rescues):
@@ -305,15 +307,17 @@ class Run:
     def _take(self, event: tuple[Any, ...]) -> None:
         kind = event[0]
         if kind == _ENDED:
-            _, leg, sealed = event
-            if self.legs.get(leg.step.index) is leg:
-                self._ended(leg, sealed)
+            ended: Leg = event[1]
+            if self.legs.get(ended.step.index) is ended:
+                self._ended(ended, event[2])
         elif kind == _WATCHED:
             _, slot, sink = event
             handle = self.slots[slot]
             if handle is not None:
                 _tell(sink, handle)
             else:
+                if self._watchers is None:
+                    self._watchers = {}
                 self._watchers.setdefault(slot, []).append(sink)
         elif kind == _PART_STOPPED:
             step = event[1]
@@ -339,7 +343,7 @@ class Run:
         if self.limits is not NO_LIMITS:
             self.limits.note(sealed)
         options = step.options
-        if options is not None and len(options):
+        if step.treats_end and options is not None:
             if sealed.failed and not leg.is_rescue and ("otherwise" in options or "catch" in options):
                 self._rescues.append((leg, options, sealed))
                 self.legs[step.index] = leg
@@ -374,12 +378,12 @@ class Run:
     def _leg(self, step: Step) -> Leg:
         leg = self.legs[step.index] = Leg(self, step)
         self.states[step.index] = SUBMITTED
-        leg.started = monotonic()
+        if self.keep:
+            leg.started = monotonic()
         return leg
 
     def _lane(self, step: Step) -> Lane:
-        on = None if step.options is None else step.options.get("on")
-        return self.lane if on is None else self.lane.for_step(on)
+        return self.lane if step.on is None else self.lane.for_step(step.on)
 
     def _fill(self, step: Step, handles: Sequence[Sealed]) -> None:
         """Note what a step gives."""
@@ -387,8 +391,9 @@ class Run:
         self._n_open -= 1
         for slot, handle in zip(step.outs, handles, strict=True):
             self.slots[slot] = handle
-            for sink in self._watchers.pop(slot, ()):
-                _tell(sink, handle)
+            if self._watchers is not None:
+                for sink in self._watchers.pop(slot, ()):
+                    _tell(sink, handle)
             if slot == self.plan.result:
                 self._settle(
                     Noted(handle, step.note) if step.kind == CALL and type(handle) is not Value else handle
@@ -411,8 +416,9 @@ class Run:
             self._n_open -= 1
             for slot in failed.outs:
                 self.slots[slot] = handle
-                for sink in self._watchers.pop(slot, ()):
-                    _tell(sink, handle)
+                if self._watchers is not None:
+                    for sink in self._watchers.pop(slot, ()):
+                        _tell(sink, handle)
                 if slot == self.plan.result:
                     self._settle(handle)
                 todo.extend(self.plan.users[slot])
@@ -422,6 +428,14 @@ class Run:
         if not self._settled:
             self._settled = True
             _tell(self.sink, handle)
+
+    def _give_up(self, error: BaseException) -> None:
+        """End in an error that no step is to blame for."""
+        self._settle(SealedError(error))
+        try:
+            self._stop(waiting_only=False)
+        except Exception:
+            LOGGER.exception("exception in a run of a graph")
 
     def _stop(self, *, waiting_only: bool) -> None:
         """Cancel all that has not ended."""
@@ -471,7 +485,7 @@ class Run:
         if not self._n_open:
             self._n_open = -1
             self.lane.end(self)
-            self._values.clear()
+            self._values = None
 
     def _is_harmless(self, step: Step) -> bool:
         """Tell whether a step can begin without running any user code."""
@@ -480,7 +494,8 @@ class Run:
         if step.kind != CALL or not step.is_bare or len(self.context) or not self.lane.is_quick:
             return False
         slots = self.slots
-        return all(not (slot not in self._values and not is_plain(slots[slot])) for slot in step.slots)
+        values = self._values or ()
+        return all(slot in values or is_plain(slots[slot]) for slot in step.slots)
 
     def _begin(self, step: Step) -> None:
         kind = step.kind
@@ -508,16 +523,22 @@ class Run:
 
     def _value(self, slot: int) -> Any:
         """Open what a slot holds, once for all who need it."""
-        if self._left[slot] < 2:
-            return opened(self._handle(slot))
-        if slot not in self._values:
-            self._values[slot] = opened(self._handle(slot))
-        return self._values[slot]
+        values = self._values
+        if values is not None and slot in values:
+            return values[slot]
+        handle = self._handle(slot)
+        value = handle.value if type(handle) is Value else opened(handle)
+        if self._left[slot] > 1:
+            if values is None:
+                values = self._values = {}
+            values[slot] = value
+        return value
 
     def _used(self, slot: int) -> None:
         self._left[slot] -= 1
         if not self._left[slot]:
-            self._values.pop(slot, None)
+            if self._values is not None:
+                self._values.pop(slot, None)
             if not self.keep and slot != self.plan.result:
                 self.slots[slot] = None
 

@@ -368,7 +368,7 @@ def test_leaving_the_pool_waits_for_its_runs(make_pool: Callable[..., Any]) -> N
         ]
 
     assert [run.result(0) for run in runs] == [2] * 50
-    with pytest.raises(RuntimeError, match="after shutdown"):
+    with pytest.raises(RuntimeError, match=r"after shutdown"):
         EZ(work.inc).on(pool).submit(1)
 
 
