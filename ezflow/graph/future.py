@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..future import Future
 from . import wording
-from .plan import Step
-from .run import CANCELLED, DONE, FAILED, PENDING, SUBMITTED, Run
+from .handles import note_stage
+from .plan import Plan, Step
+from .run import CANCELLED, DONE, FAILED, SUBMITTED, Run
 
 if TYPE_CHECKING:
     from .graph import Graph
@@ -34,6 +35,8 @@ class GraphFuture(Future[T]):
 
     graph: Graph[..., Any]
     _run: Run | Attempts | None = None
+    _step: Step | None = None
+    """The only step of a graph that is one call, and needs no run."""
 
     def __init__(self, graph: Graph[..., Any], desk: Any) -> None:
         super().__init__()
@@ -50,6 +53,8 @@ class GraphFuture(Future[T]):
         bool
             Whether it is now cancelled; False if it has ended.
         """
+        if self._step is not None:
+            return super().cancel()
         self._drop_here()
         if self.cancelled():
             self._cancel_rest()
@@ -64,13 +69,47 @@ class GraphFuture(Future[T]):
         bool
             Whether a stage has ended or is with a worker.
         """
+        if self._step is not None:
+            return super().running()
         run = self._present()
         return not self.done() and run is not None and (bool(run.times) or bool(run.legs))
 
     def _cancel_rest(self) -> None:
         """Cancel what still runs of it, whether it has a result or not."""
-        if self._run is not None:
+        if self._step is not None:
+            super().cancel()
+        elif self._run is not None:
             self._run.cancel()
+
+    def _open(self) -> None:
+        super()._open()
+        if self._step is not None and self._exception is not None:
+            note_stage(self._exception, self._step.note)
+
+    def _plan(self) -> Plan | None:
+        """Give the plan that is carried out."""
+        run = self._present()
+        if run is not None:
+            return run.plan
+        for plan in self.graph._plans.values() if self._step is not None else ():
+            if isinstance(plan, Plan) and self._step in plan.steps:
+                return plan
+        return None
+
+    def _state_of(self, step: Step | None) -> str:
+        """Tell how far a step is."""
+        run = self._present()
+        if step is None:
+            return DONE
+        if run is not None:
+            return run.states[step.index]
+        if self.cancelled():
+            return CANCELLED
+        if not self.done():
+            return SUBMITTED
+        if self._sealed is not None:
+            return FAILED if self._sealed.failed else DONE
+        return FAILED if self._exception is not None else DONE
 
     def _present(self) -> Run | None:
         """Give the run that is on."""
@@ -97,11 +136,12 @@ class GraphFuture(Future[T]):
         KeyError
             If there is no such part, or several; or if the stage was fused into the call that the message names.
         """
-        run = self._present()
-        if run is None:
+        run, plan = self._present(), self._plan()
+        if plan is None:
             raise wording.no_part(name, ())
-        part = _find(run, name)
-        slot, step = part
+        slot, step = _find(plan, name)
+        if run is None:
+            return self
         future = _PartFuture(run, step)
         future._desk = self._desk
         run.watch(slot, future)
@@ -119,12 +159,17 @@ class GraphFuture(Future[T]):
         -----
         Never waits; opens values, which may run user code.
         """
-        run = self._present()
-        found = {}
-        for path, slot in () if run is None else list(run.plan.parts.items()):
+        run, plan = self._present(), self._plan()
+        found: dict[str, Any] = {}
+        for path, slot in () if plan is None else list(plan.parts.items()):
             if isinstance(slot, Step):
                 continue
-            handle = run.slots[slot] if run is not None else None
+            if run is None:
+                if self._state_of(self._step) == DONE and self.exception() is None:
+                    value = self.result()
+                    found[path] = value.ok if self._is_enveloped else value
+                continue
+            handle = run.slots[slot]
             if handle is not None and not handle.failed:
                 value, error = handle.open()
                 if error is None:
@@ -139,13 +184,11 @@ class GraphFuture(Future[T]):
         dict of str to str
             ``"pending"``, ``"submitted"``, ``"done"``, ``"failed"`` or ``"cancelled"``, by path.
         """
-        run = self._present()
-        if run is None:
-            return {}
+        plan = self._plan()
         found = {}
-        for path, slot in run.plan.parts.items():
-            step = slot if isinstance(slot, Step) else run.plan.makers[slot]
-            found[path] = DONE if step is None else run.states[step.index]
+        for path, slot in () if plan is None else plan.parts.items():
+            assert plan is not None
+            found[path] = self._state_of(slot if isinstance(slot, Step) else plan.makers[slot])
         return found
 
     def picture(self) -> Picture:
@@ -199,9 +242,9 @@ class _PartFuture(Future[Any]):
         return step is not None and not self.done() and run.states[step.index] == SUBMITTED
 
 
-def _find(run: Run, name: str) -> tuple[int, Step | None]:
+def _find(plan: Plan, name: str) -> tuple[int, Step | None]:
     """Find the slot of a part, and the step that fills it."""
-    parts, names = run.plan.parts, run.plan.names
+    parts, names = plan.parts, plan.names
     path = name
     if name not in parts:
         paths = names.get(name, [])
@@ -214,7 +257,4 @@ def _find(run: Run, name: str) -> tuple[int, Step | None]:
     if isinstance(slot, Step):
         last = min((key for key, one in parts.items() if one == slot.outs[0]), key=len, default=slot.path)
         raise wording.fused_part(name, slot.label, last)
-    return slot, run.plan.makers[slot]
-
-
-STATES = (PENDING, SUBMITTED, DONE, FAILED, CANCELLED)
+    return slot, plan.makers[slot]

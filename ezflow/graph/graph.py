@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterable
+from functools import partial
 from itertools import count
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from .. import errors
 from .._amap import AsyncMap
+from .._call import Call as CallRecord
 from .._gather import ListFuture
 from .._map import Stream
 from .._plan import unpack
@@ -20,6 +22,7 @@ from .check import check
 from .future import GraphFuture
 from .handles import Value
 from .nodes import Call, Chain, Node, Stage, Whole, flatten, text, unflatten, words_of
+from .run import plan_of
 from .whole import start_graph
 
 if TYPE_CHECKING:
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
     from ..result import Result
     from .check import Flow
     from .picture import Edge, Picture
-    from .plan import Plan
+    from .plan import Plan, Step
     from .run import Lane, Run
     from .whole import Attempts
 
@@ -49,6 +52,8 @@ _OF_A_RUN = ("timeout", "within", "retry", "star")
 """Options of a graph of several stages that mean a whole run of it."""
 
 _RESCUES = ("otherwise", "catch")
+
+_UNKNOWN: Any = object()
 
 
 class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
@@ -258,6 +263,10 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
     ) -> GraphFuture[Any]:
         """Start a run; give its future."""
         lane = self._lane()
+        if type(lane) is lanes.PoolLane:
+            step = self._only_step(lane, len(args), tuple(kwargs))
+            if step is not None:
+                return self._post(lane, step, args, kwargs, deadline, index, meter)
         future: GraphFuture[Any] = GraphFuture(self, lane.desk())
         if "results" in self._options:
             future._is_enveloped = bool(self._options.get("results"))
@@ -272,6 +281,46 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
                 meter.close()
             raise
         return future
+
+    def _post(
+        self,
+        lane: lanes.PoolLane,
+        step: Step,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        deadline: float | None,
+        index: int | None,
+        meter: Meter | None,
+    ) -> GraphFuture[Any]:
+        """Post the only call of a graph: its future is that of the graph."""
+        future: GraphFuture[Any] = GraphFuture(self, None)
+        future._step = step
+        if "results" in self._options:
+            future._is_enveloped = bool(self._options.get("results"))
+            future._index = index
+        if meter is None and index is None and "progress" in self._options:
+            meter = self._meter(1)
+        future._meter = meter
+        try:
+            lane.post(future, step, args, kwargs, deadline, 0 if index is None else index + 1)
+        except BaseException:
+            if meter is not None:
+                meter.close()
+            raise
+        return future
+
+    def _only_step(self, lane: lanes.PoolLane, n_args: int, keywords: tuple[str, ...]) -> Step | None:
+        """Give the step of a graph that is one call, and nothing else."""
+        key = n_args, keywords, lane.fuses
+        found = self._plans.get(key, _UNKNOWN)
+        if found is _UNKNOWN:
+            root, options = self._find_way()
+            found = None
+            if options is None:
+                plan = plan_of(self._plans, root, n_args, keywords, fuse=lane.fuses, is_call=True)
+                found = plan.only_step()
+            self._plans[key] = found
+        return found  # type: ignore[no-any-return]
 
     def _run(
         self,
@@ -405,16 +454,21 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
 
             if "progress" not in options:
                 return AsyncMap[Any](submit_one, iterables, buffersize, unordered=unordered)
-            from functools import partial
-
             from .._progress import draw_async
 
             bar = partial(self._meter, iterables)
             return draw_async(bar, submit_one, iterables, buffersize, unordered=unordered)
         inputs: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
 
+        step = None
+        if type(lane) is lanes.PoolLane and not star:
+            step = graph._only_step(lane, len(iterables), ())
+
         def submit_next(slot: Slot) -> bool:
             for args in inputs:
+                if step is not None:
+                    lane.post(slot, step, args, {}, deadline, slot.index + 1)  # type: ignore[attr-defined]  # see above
+                    return True
                 sink = _Whole(slot)
                 args, kwargs = unpack(args, keywords) if star else (args, {})
                 run = graph._run(lane, sink, args, kwargs, keep=False, deadline=deadline)
@@ -423,17 +477,20 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
                 return True
             return False
 
+        desk = lane.desk()
+        cancel_waiting, stop = partial(_cancel_waiting, desk), partial(_stop, desk)
+
         def begin(submit: Callable[[Slot], bool]) -> Any:
             if options.get("background"):
                 future = ListFuture(
-                    _cancel_waiting, _stop, lane.desk(), enveloped=enveloped, unordered=unordered
+                    cancel_waiting, stop, lane.desk(), enveloped=enveloped, unordered=unordered
                 )
                 future.submit_all(submit)
                 return future
             end = None if timeout is None else timeout + monotonic()
             stream = Stream[Any](
                 submit,
-                _cancel_waiting,
+                cancel_waiting,
                 buffersize,
                 end,
                 lane.desk().check_waiting,
@@ -446,8 +503,6 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
 
         if "progress" not in options:
             return begin(submit_next)
-        from functools import partial
-
         from .._progress import draw
 
         return draw(partial(self._meter, iterables), begin, submit_next)
@@ -668,10 +723,19 @@ class _Whole:
         self._slot._drop()
 
 
-def _cancel_waiting(runs: list[Any]) -> None:
+def _cancel_waiting(desk: Any, runs: list[Any]) -> None:
+    """Cancel what has not started: runs, or calls of graphs that are one call."""
+    calls = [one for one in runs if isinstance(one, CallRecord)]
+    if calls:
+        desk.cancel_waiting(calls)
     for run in runs:
-        run.cancel(waiting_only=True)
+        if not isinstance(run, CallRecord):
+            run.cancel(waiting_only=True)
 
 
-def _stop(run: Any) -> None:
-    run.cancel()
+def _stop(desk: Any, run: Any) -> None:
+    """Cancel one, even if it runs."""
+    if isinstance(run, CallRecord):
+        desk.stop(run)
+    else:
+        run.cancel()

@@ -53,11 +53,15 @@ class Failure:
     def open(self) -> tuple[object, BaseException | None]:
         """Rebuild the error."""
         _, error = self._sealed.open()
-        if error is not None and not any(
-            str(one).startswith(_MARK) for one in getattr(error, "__notes__", ())
-        ):
-            add_note(error, self._note)
+        if error is not None:
+            note_stage(error, self._note)
         return None, error
+
+
+def note_stage(error: BaseException, note: str) -> None:
+    """Say in which stage an error was raised, unless its worker has said so."""
+    if not any(str(one).startswith(_MARK) for one in getattr(error, "__notes__", ())):
+        add_note(error, note)
 
 
 _MARK = wording.stage_note("", "").partition(" stage ")[0]

@@ -9,6 +9,7 @@ import concurrent.futures
 import os
 import sys
 import threading
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from .._engine.current import running
@@ -220,6 +221,21 @@ class PoolLane:
             late=True,
             context=leg.run.context,
         )
+
+    def post(
+        self, sink: Any, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any], deadline: float | None, index: int
+    ) -> None:
+        """Post the only call of a graph, which needs no run."""
+        prepared = step.packed
+        if prepared is None or prepared[0] is not self.options:
+            prepared = self._prepare(step)
+            step.packed = prepared if prepared[4] else None
+        _, fn, prefix, plan, _ = prepared
+        if deadline is None and plan is not None:
+            deadline = plan.deadline()
+        elif deadline is not None and plan is None:
+            plan = CallPlan.of(Options(within=max(deadline - monotonic(), 0.0)))
+        self.pool._post(sink, fn, (*prefix, *args), kwargs, plan, deadline, index, label=step.label)
 
     def _prepare(self, step: Step) -> tuple[Options, Any, tuple[Any, ...], CallPlan | None, bool]:
         fn, prefix, is_stable = sent(step)

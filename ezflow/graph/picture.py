@@ -277,25 +277,25 @@ def picture_of_run(future: GraphFuture[Any]) -> Picture:
     from .run import PENDING
 
     drawn = picture_of(future.graph._root)
-    run = future._present()
-    if run is None:
+    run, plan = future._present(), future._plan()
+    if plan is None:
         return drawn
     boxes: list[Box] = []
     for box in drawn.boxes:
-        slot = run.plan.parts.get(box.path)
-        found = slot if isinstance(slot, Step) else None if slot is None else run.plan.makers[slot]
+        slot = plan.parts.get(box.path)
+        found = slot if isinstance(slot, Step) else None if slot is None else plan.makers[slot]
         if found is None:  # inside of a graph in this graph
-            outer = _outer(run.plan.parts, box.path)
+            outer = _outer(plan.parts, box.path)
             if outer is None:
                 boxes.append(replace(box, state=PENDING))
                 continue
-            found = outer if isinstance(outer, Step) else run.plan.makers[outer]
+            found = outer if isinstance(outer, Step) else plan.makers[outer]
         if found is None:
             boxes.append(box)
             continue
-        times = run.times.get(found.index)
+        times = None if run is None else run.times.get(found.index)
         seconds = None if times is None else times[1] - times[0]
-        boxes.append(replace(box, state=run.states[found.index], seconds=seconds))
+        boxes.append(replace(box, state=future._state_of(found), seconds=seconds))
     return replace(drawn, boxes=tuple(boxes), title=_state_of(future))
 
 

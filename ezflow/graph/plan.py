@@ -153,6 +153,16 @@ class Plan:
         self.left = list(map(len, self.users))
         return self
 
+    def only_step(self) -> Step | None:
+        """Give the step of a plan that is one call of just its inputs."""
+        if len(self.steps) != 1:
+            return None
+        (step,) = self.steps
+        n_args, keywords = self.inputs
+        names = tuple((name, n_args + i) for i, name in enumerate(keywords))
+        is_whole = step.args == tuple(range(n_args)) and step.names == names and step.outs == (self.result,)
+        return step if step.kind == CALL and is_whole and step.on is None and not step.treats_end else None
+
     def _note_users(self) -> None:
         self.users = [[] for _ in range(self.n_slots)]
         self.makers = [None] * self.n_slots
