@@ -134,8 +134,9 @@ def wrong_number(path: Path, stage: str, takes: str, given: str) -> GraphError:
     return _error(
         path,
         f"{stage} {takes}, but {given}",
-        f"Change one of the two, fix an input with functools.partial({name}, ...),"
-        f" or take all that arrives in one tuple with pack({name}).",
+        f"Fix the others with functools.partial({name}, ...); or write star({name}) if one result holds them all."
+        if takes.startswith("needs")
+        else f"Drop what is too much, or take all that arrives in one tuple with pack({name}).",
     )
 
 
