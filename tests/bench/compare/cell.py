@@ -40,6 +40,10 @@ def main() -> None:
             values = {"limit": workloads.map_with_limit(make, n)}
         case "submit_limit":
             values = {"submit_limit": workloads.submit_with_limit(make, n)}
+        case "diamond":
+            values = {"diamond": workloads.diamonds(make, n)}
+        case "chain":
+            values = {"chain": workloads.chain(make, n)}
         case "sleeps":
             values = {"sleeps": workloads.sleeps(make, n)}
         case "idle":
