@@ -9,7 +9,7 @@ def scale(number):
     return 10 * number
 
 
-# dask: total = delayed(sum)([delayed(scale)(delayed(load)(name)) for name in names]); total.compute()
+# With Dask: sum, delayed, of a list of scale(load(name)), delayed, for each name; then compute.
 total = EZ(each([load, scale]), sum)
 
 print(total.on("inline")(["a", "bb", "ccc"]))

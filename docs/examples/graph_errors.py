@@ -33,5 +33,5 @@ with ProcessPoolExecutor(2) as pool:
     patient = EZ(task(load).otherwise([0, 0, 0, 5]), {smallest, largest}, pair)
     print(patient.on(pool)("bad"))
 
-    for path, result in zip(["data", "bad"], graph.on(pool).results().map(["data", "bad"])):
+    for path, result in zip(["data", "bad"], graph.on(pool).results().map(["data", "bad"]), strict=True):
         print(path, result)

@@ -28,8 +28,8 @@ print(EZ(load, Zip(mean, std), report).on("inline")("data.csv"))
 for wrong in (
     lambda: EZ(load, {mean, std}, lambda mean: mean),
     lambda: EZ(load, report),
-    lambda: EZ(load, {mean, lambda table: len(table)}, report),
-    lambda: EZ(load, mean(load("data.csv"))),
+    lambda: EZ(load, {mean, lambda table: table[0]}, report),
+    lambda: EZ(load, mean([1.0, 5.0])),
 ):
     try:
         wrong()

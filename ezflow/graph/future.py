@@ -166,14 +166,14 @@ class GraphFuture(Future[T]):
                 continue
             if run is None:
                 if self._state_of(self._step) == DONE and self.exception() is None:
-                    value = self.result()
+                    value: Any = self.result()
                     found[path] = value.ok if self._is_enveloped else value
                 continue
             handle = run.slots[slot]
             if handle is not None and not handle.failed:
-                value, error = handle.open()
+                opened, error = handle.open()
                 if error is None:
-                    found[path] = value
+                    found[path] = opened
         return found
 
     def states(self) -> dict[str, str]:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ..result import Result
     from .check import Flow
     from .picture import Edge, Picture
-    from .plan import Plan, Step
+    from .plan import Step
     from .run import Lane, Run
     from .whole import Attempts
 
@@ -72,7 +72,7 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
 
     _root: Node
     _options: Options
-    _plans: dict[Any, Plan]
+    _plans: dict[Any, Any]
     _lane_here: tuple[int, Lane] | None
     _leaves: Flow
     _way: tuple[Node, Options | None] | None

@@ -57,7 +57,11 @@ def look_up(path: str) -> Callable[..., Any]:
             found = import_module(".".join(pieces[:n]))
         except ModuleNotFoundError as error:
             # Only if it is this very module that is missing, and not one that it imports.
-            if n <= n_least or error.name is None or not (".".join(pieces[:n]) + ".").startswith(error.name + "."):
+            if (
+                n <= n_least
+                or error.name is None
+                or not (".".join(pieces[:n]) + ".").startswith(error.name + ".")
+            ):
                 raise
             n -= 1
     for attribute in [*pieces[n:], *attributes]:

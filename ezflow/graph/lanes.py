@@ -223,7 +223,13 @@ class PoolLane:
         )
 
     def post(
-        self, sink: Any, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any], deadline: float | None, index: int
+        self,
+        sink: Any,
+        step: Step,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        deadline: float | None,
+        index: int,
     ) -> None:
         """Post the only call of a graph, which needs no run."""
         prepared = step.packed

@@ -162,7 +162,8 @@ class _Sizes:
     def measure(self, node: Node) -> Generator[Any, Any, _Size]:
         sizes = []
         for part in node.parts:
-            sizes.append((yield self.measure(part)))
+            size = yield self.measure(part)
+            sizes.append(size)
         if isinstance(node, Chain):
             found = _Size(sum(size.columns for size in sizes), max(size.lanes for size in sizes))
         elif isinstance(node, Split | Copy | Row):

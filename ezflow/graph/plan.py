@@ -137,9 +137,7 @@ class Plan:
                 step.on = options.get("on")
                 step.treats_end = any(name in options for name in ("results", "otherwise", "catch"))
             step.is_bare = (
-                step.kind == CALL
-                and step.on is None
-                and all(is_by_name(fn) for _, fn, _ in step.calls)
+                step.kind == CALL and step.on is None and all(is_by_name(fn) for _, fn, _ in step.calls)
             )
         for step in reversed(self.steps):
             ways = [user.height for out in step.outs for user in self.users[out]]

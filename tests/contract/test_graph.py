@@ -163,7 +163,7 @@ def test_run_shows_its_parts(pool: ProcessPoolExecutor) -> None:
     assert run.partial() == {"1": [1.0, 2.0, 8.0], "2/m": 11 / 3, "2/s": 8.0, "2/s/2": 8.0, "3": run.result()}
     assert set(run.states().values()) == {"done"}
     with pytest.raises(
-        KeyError, match="'std' has no result of its own: it runs inside the call 'std → inc'.*'2/s'"
+        KeyError, match=r"'std' has no result of its own: it runs inside the call 'std → inc'.*'2/s'"
     ):
         run["std"]
     with pytest.raises(KeyError, match="'median' is no part of this run; its parts are 1, 2/m"):
