@@ -98,11 +98,11 @@ def _check_kept(options: Options, on: object, where: str) -> None:
 
 
 def is_inside_worker() -> bool:
-    """Tell whether this is a worker process, of ours or of another pool: it starts no pool of its own."""
+    """Tell whether this is a worker of ours, or another process that may have no children: it starts no pool."""
     if running.on_interrupt is not None:
         return True
     process = sys.modules.get("multiprocessing.process")
-    return process is not None and process.parent_process() is not None
+    return process is not None and bool(process.current_process().daemon)
 
 
 # ---------------------------------------------------------------- default executors

@@ -21,6 +21,7 @@ from __future__ import annotations
 from _thread import allocate_lock
 from collections import deque
 from concurrent.futures._base import LOGGER
+from contextvars import Context
 from contextvars import copy_context
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
@@ -33,7 +34,6 @@ from .plan import CALL, DICT, EACH, TUPLE, UNPACK, plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from contextvars import Context
     from typing import Final
 
     from .._call import Call, Sealed
@@ -486,6 +486,8 @@ class Run:
             self._n_open = -1
             self.lane.end(self)
             self._values = None
+            # A kept future is to keep its parts alive, but no pool, and there is to be no cycle.
+            self.lane, self.sink, self.context = _NO_LANE, _NOBODY, _EMPTY
 
     def _is_harmless(self, step: Step) -> bool:
         """Tell whether a step can begin without running any user code."""
@@ -566,6 +568,21 @@ class Run:
             args = [self._handle(slot) for slot in step.args]
             names = {name: self._handle(slot) for name, slot in step.names}
             leg.child = start_whole(leg, self._lane(step), step, args, names, self.limits, keep=self.keep)
+
+
+class _Nobody:
+    """Whoever waits for the end of a run that has ended."""
+
+    def _deliver(self, sealed: Sealed) -> None:
+        """Take nothing."""
+
+    def _drop(self) -> None:
+        """Take nothing."""
+
+
+_NOBODY: Final = _Nobody()
+_NO_LANE: Any = None
+_EMPTY: Final = Context()
 
 
 def _by_height(step: Step) -> tuple[int, int]:
