@@ -15,11 +15,10 @@ if TYPE_CHECKING:
     from ._memory.reference import Ref as Ref
     from ._put import put as put
     from ._stream import ItemStream as ItemStream
-    from ._task import Task as Task
-    from ._task import task as task
     from .errors import CallInterrupted as CallInterrupted
     from .errors import CallTimeout as CallTimeout
     from .errors import EzflowError as EzflowError
+    from .errors import GraphError as GraphError
     from .errors import PicklingAttributeError as PicklingAttributeError
     from .errors import PicklingError as PicklingError
     from .errors import PicklingTypeError as PicklingTypeError
@@ -30,6 +29,22 @@ if TYPE_CHECKING:
     from .errors import WrongProcess as WrongProcess
     from .executor import ProcessPoolExecutor as ProcessPoolExecutor
     from .future import Future as Future
+    from .graph.future import GraphFuture as GraphFuture
+    from .graph.graph import Graph as Graph
+    from .graph.task import Task as Task
+    from .graph.task import each as each
+    from .graph.task import pack as pack
+    from .graph.task import same as same
+    from .graph.task import star as star
+    from .graph.task import task as task
+    from .graph.typed import EZ as EZ
+    from .graph.typed import B as B
+    from .graph.typed import Broadcast as Broadcast
+    from .graph.typed import P as P
+    from .graph.typed import Parallel as Parallel
+    from .graph.typed import S as S
+    from .graph.typed import Serial as Serial
+    from .graph.typed import Zip as Zip
     from .pool import Pool as Pool
     from .result import Result as Result
     from .statistics import Durations as Durations
@@ -37,9 +52,24 @@ if TYPE_CHECKING:
 
 _HOME = {
     "put": "_put",
-    "task": "_task",
     "current_call": "_engine.current",
-    "Task": "_task",
+    "B": "graph.ez",
+    "Broadcast": "graph.ez",
+    "EZ": "graph.ez",
+    "Graph": "graph.graph",
+    "GraphError": "errors",
+    "GraphFuture": "graph.future",
+    "P": "graph.ez",
+    "Parallel": "graph.ez",
+    "S": "graph.ez",
+    "Serial": "graph.ez",
+    "Task": "graph.task",
+    "Zip": "graph.ez",
+    "each": "graph.task",
+    "pack": "graph.task",
+    "same": "graph.task",
+    "star": "graph.task",
+    "task": "graph.task",
     "Result": "result",
     "CurrentCall": "_engine.current",
     "CallInterrupted": "errors",
@@ -63,13 +93,21 @@ _HOME = {
 }
 
 __all__ = [  # written out, because type checkers read it
+    "EZ",
+    "B",
+    "Broadcast",
     "CallInterrupted",
     "CallTimeout",
     "CurrentCall",
     "Durations",
     "EzflowError",
     "Future",
+    "Graph",
+    "GraphError",
+    "GraphFuture",
     "ItemStream",
+    "P",
+    "Parallel",
     "PicklingAttributeError",
     "PicklingError",
     "PicklingTypeError",
@@ -79,13 +117,20 @@ __all__ = [  # written out, because type checkers read it
     "Ref",
     "RemoteError",
     "Result",
+    "S",
+    "Serial",
     "Statistics",
     "Task",
     "UnpicklingError",
     "WorkerDied",
     "WrongProcess",
+    "Zip",
     "current_call",
+    "each",
+    "pack",
     "put",
+    "same",
+    "star",
     "task",
 ]
 

@@ -4,7 +4,7 @@ Such a `submit` knows nothing of slots, so the end of each future is passed on t
 future here, where it is a call elsewhere, and cancelling it is the future's business.
 
 What goes in and comes out is done on this side, because nobody knows where that `submit` leads.  How a call runs is not
-ours to do; it travels as a `Task`, which an executor of ours at the other end understands.
+ours to do; it travels as a `Carrier`, which an executor of ours at the other end understands.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ._plan import unpack
 from ._sealed import SealedError
-from ._task import Task
+from ._task import Carrier
 from .future import Future
 from .options import NOTHING
 
@@ -100,7 +100,7 @@ class Submitter:
         how = self._how
         if self._end is not None:
             how = how.having("within", max(self._end - monotonic(), 0.0))  # what is left for the whole map
-        return self._fn if how == NOTHING else Task(self._fn, how)
+        return self._fn if how == NOTHING else Carrier(self._fn, how)
 
 
 def cancel_waiting(calls: list[Call]) -> None:
@@ -141,7 +141,7 @@ class _RelayedFuture(Future[Any]):
         return self.origin is not None and not self.done() and self.origin.running()
 
 
-class _Relayed:
+class Relayed:
     """The end of a future, as an answer."""
 
     __slots__ = ("_future", "attempts", "micros", "pid")
@@ -172,4 +172,4 @@ def _pass_on(sink: Slot | Future[Any], future: concurrent.futures.Future[Any]) -
     if future.cancelled():
         sink._drop()
     else:
-        sink._deliver(_Relayed(future))
+        sink._deliver(Relayed(future))

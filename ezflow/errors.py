@@ -13,6 +13,7 @@
        ├─ UnpicklingError       (+ BrokenProcessPool, pickle.UnpicklingError)
        │                                                    something arrived and could not be rebuilt
        ├─ RemoteError           (+ bases of the original)   stands in for an exception that could not be rebuilt
+       ├─ GraphError            (+ TypeError, ValueError)   a graph was written that cannot run
        └─ WrongProcess          (+ RuntimeError)            a process used a pool that is not its own
 
     KeyboardInterrupt
@@ -53,6 +54,7 @@ __all__ = [
     "CallInterrupted",
     "CallTimeout",
     "EzflowError",
+    "GraphError",
     "PicklingAttributeError",
     "PicklingError",
     "PicklingTypeError",
@@ -373,6 +375,27 @@ class WrongProcess(EzflowError, RuntimeError):
     That is a process forked from the pool's own, or a call that uses the very
     pool it runs on.
     """
+
+
+class GraphError(EzflowError, TypeError, ValueError):
+    """A graph was written that cannot run; found before anything runs.
+
+    Parameters
+    ----------
+    message : str
+        Where, what is wrong, and how to mend it.
+    path : str, optional
+        Path of the stage, such as ``"2/mean"``.
+
+    Attributes
+    ----------
+    path : str
+        Path of the stage; empty for the graph as such.
+    """
+
+    def __init__(self, message: str = "", *, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
 
 
 # -- wording

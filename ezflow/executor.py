@@ -38,7 +38,7 @@ from ._map import Slot, Stream
 from ._plan import Plan, unpack
 from ._sealed import SealedError
 from ._stream import Inbox, ItemStream
-from ._task import Task
+from ._task import Carrier
 from ._wire.codec import Codec
 from .future import Future
 from .modifiers import ExecutorWords, Method, map_method, submit_method
@@ -46,6 +46,7 @@ from .options import NOTHING, Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from contextvars import Context
     from multiprocessing.context import BaseContext
     from typing import Self
 
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from ._memory.cargo import Part
     from ._progress import Meter
     from ._wire.codec import Definition
+    from .graph.run import Leg, Run
     from .statistics import Statistics
 
     P = ParamSpec("P")
@@ -211,6 +213,7 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         self._engine_lock = threading.RLock()
         self._shutdown_thread = False
         self._pid = os.getpid()
+        self._runs: dict[Run, None] = {}  # of graphs, that have not ended
 
     # ------------------------------------------------------------ calls
 
@@ -243,7 +246,7 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         Arguments are pickled before `submit` returns, so changing them later is
         safe.  Never waits for a worker.
         """
-        if self._options is None and self._nearest is None and not isinstance(fn, Task):
+        if self._options is None and self._nearest is None and not isinstance(fn, Carrier):
             future: Future[T] = Future()
             self._post(future, fn, args, kwargs)
             return future
@@ -298,8 +301,11 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
     def _gather(self, fn: Callable[..., Any]) -> tuple[Options, Callable[..., Any]]:
         """Give the options of a call and the bare function: the method's win over the task's, those over ours."""
         options = self._options or NOTHING
-        if isinstance(fn, Task):
-            options = options.under(fn._options)
+        if isinstance(fn, Carrier):
+            for word in ("otherwise", "catch"):
+                if word in fn._options:
+                    raise errors.misplaced_option(word, "submit and map of a pool", "use task.on(pool)")
+            options = options.under(fn._options.without(*Options.OF_GRAPHS))
             fn = fn.fn
         return options.under(self._nearest), fn
 
@@ -335,22 +341,30 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
 
     def _post(
         self,
-        sink: Future[Any] | Slot | Inbox,
+        sink: Future[Any] | Slot | Inbox | Leg,
         fn: Callable[..., object],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         plan: Plan | None = None,
         deadline: float | None = None,
         index: int = 0,
+        *,
+        label: str | None = None,
+        late: bool = False,
+        context: Context | None = None,
     ) -> None:
-        """Pack a call and hand it to the engine; its end goes to `sink`."""
+        """Pack a call and hand it to the engine; its end goes to `sink`.
+
+        `late`: it belongs to a run that began before the pool was shut down; `context`: in which that was.
+        """
         if not callable(fn):
             self._refuse_uncallable(fn)  # type: ignore[unreachable]
         engine = self._engine
-        if engine is None or not engine.ready or self._shutdown_thread or engine.is_broken:
+        if engine is None or not engine.ready or (self._shutdown_thread and not late) or engine.is_broken:
             engine = self._open_engine()
         extras = None if plan is None else plan.extras(deadline)
-        context = copy_context()
+        if context is None:
+            context = copy_context()
         if len(context) and (variables := travelling(context, self._codec.home_of)):
             if self._doubtful:
                 variables = [
@@ -369,7 +383,7 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         except Exception as error:
             sink._deliver(SealedError(error))
             return
-        call = Call(engine.next_id(), payload, needs, label_of(fn), sink)
+        call = Call(engine.next_id(), payload, needs, label or label_of(fn), sink)
         call.index = index
         if beside:
             call.beside = beside
@@ -521,7 +535,7 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
             if buffersize < 1:
                 raise ValueError("buffersize must be None or > 0")
         end = None if timeout is None else timeout + monotonic()
-        if self._options is not None or self._nearest is not None or isinstance(fn, Task):
+        if self._options is not None or self._nearest is not None or isinstance(fn, Carrier):
             options, fn = self._gather(fn)
             return self._map_planned(options, fn, iterables, keywords, end, buffersize)  # type: ignore[no-any-return]
         if keywords:
@@ -698,7 +712,7 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         for word, given in options:
             if given and word in Options.WHAT_GOES_IN:
                 raise errors.misplaced_option(word, "a map that was replaced", "who knows what it gives")
-        return other(Task(fn, options), *args, **kwargs)
+        return other(Carrier(fn, options), *args, **kwargs)
 
     def _weak_check_waiting(self) -> Callable[[], None]:
         """Give what raises where waiting would never end; it keeps no pool alive that nobody else holds."""
@@ -727,9 +741,25 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         engine = self._engine
         if engine is None or os.getpid() != self._pid:
             return
-        engine.close(cancel=cancel_futures)
+        if cancel_futures:
+            for run in list(self._runs):
+                run.cancel(waiting_only=True)
+        if not self._runs:
+            engine.close(cancel=cancel_futures)
         if wait:
             engine.join()
+
+    def _begin_run(self, run: Run) -> None:
+        """Stay open for a run of a graph, which will post calls until it ends."""
+        if self._shutdown_thread or self._engine is None:
+            self._open_engine()
+        self._runs[run] = None
+
+    def _end_run(self, run: Run) -> None:
+        """Learn that a run posts no more calls."""
+        self._runs.pop(run, None)
+        if self._shutdown_thread and not self._runs and self._engine is not None:
+            self._engine.close(cancel=False)
 
     def terminate_workers(self) -> None:
         """Cancel what waits, send every worker SIGTERM, and take no more calls."""

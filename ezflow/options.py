@@ -106,7 +106,9 @@ class Options:
 
     HOW_IT_RUNS: Final = ("timeout", "within", "retry", "priority", "named", "progress")
     WHAT_GOES_IN: Final = ("star", "stream", "results", "sealed", "unordered", "background", "asynced")
-    NAMES: Final = (*HOW_IT_RUNS, *WHAT_GOES_IN)
+    OF_GRAPHS: Final = ("on", "otherwise", "catch")
+    """Where a task or a graph runs, and what stands for its failure; executors do not know them."""
+    NAMES: Final = (*HOW_IT_RUNS, *WHAT_GOES_IN, *OF_GRAPHS)
 
     def __init__(self, **given: Any) -> None:
         unknown = given.keys() - set(self.NAMES)
@@ -119,6 +121,12 @@ class Options:
     def __iter__(self) -> Iterator[tuple[str, Any]]:
         """Yield the options that were given, by name."""
         return iter(sorted(self._given.items()))
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+    def __bool__(self) -> bool:
+        return True  # a record, and no container
 
     def __contains__(self, name: object) -> bool:
         return name in self._given

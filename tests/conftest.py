@@ -18,6 +18,8 @@ from hypothesis import Phase, settings
 
 from ezflow import ProcessPoolExecutor
 from ezflow._engine import template
+from ezflow.graph.conductor import conductor
+from ezflow.graph.lanes import close_defaults
 
 START_METHODS = [
     name for name in ("fork", "forkserver", "spawn") if name in multiprocessing.get_all_start_methods()
@@ -139,6 +141,19 @@ def quick_collections() -> Iterator[None]:
     gc.freeze()
     yield
     gc.unfreeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def threads_of_graphs() -> None:
+    """Start the threads that graphs start once for the whole process."""
+    conductor().prepare_callbacks()
+
+
+@pytest.fixture
+def default_executors() -> Iterator[None]:
+    """End the executors of graphs without one after the test."""
+    yield
+    close_defaults()
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ def download(page):
 
 patient = task(download).retry(3, on=ConnectionError).timeout(60).named("download")
 
-print(plain(1))  # called, it is the function
+print(plain.fn(1), plain.on("inline")(1))  # the function itself, and the graph of one stage in this thread
 
 with ProcessPoolExecutor(2) as pool:
     print(pool.submit(plain, 2).result())

@@ -91,6 +91,7 @@ class _Running:
         self.extras: dict[str, Any] | None = None
         self.send_report: Callable[[int, object], None] | None = None
         self.is_asked_to_end: Callable[[int], bool] | None = None
+        self.on_interrupt: Callable[[Callable[[], object] | None], None] | None = None
 
 
 running = _Running()

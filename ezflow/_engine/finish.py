@@ -32,11 +32,12 @@ def finish(value: Any, on_interrupt: Callable[[Callable[[], object] | None], Non
     if kind is GeneratorType:
         return list(value)
     if kind is AsyncGeneratorType:
-        value = _collect(value)
+        value = collect(value)
     return _await(value, on_interrupt)
 
 
-async def _collect(generator: AsyncGenerator[Any, None]) -> list[Any]:
+async def collect(generator: AsyncGenerator[Any, None]) -> list[Any]:
+    """Give the list of what an asynchronous generator yields."""
     return [item async for item in generator]
 
 

@@ -312,6 +312,7 @@ class _Loop:
         self._context = Context()  # of the initializer; each call begins with a copy
         running.send_report = self._report
         running.is_asked_to_end = window.is_asked_to_end
+        running.on_interrupt = window.on_interrupt
 
     def forward_output(self, fds: tuple[int, ...], mark: bytes, levels: Levels) -> None:
         """Send to the parent from now on what is printed and logged here."""

@@ -126,6 +126,14 @@ ROWS = (
         "cold", "first result of a cold pool", "ms", cold,
         (Goal("stdlib", "<=", 1.2),), methods=("fork", "forkserver", "spawn"),
     ),
+    Row(
+        "diamond", "diamond graph of 4 calls, unfused (others: by hand)", "graphs/s", cell("diamond", 5_000, 1_000),
+        (Goal("stdlib", ">=", 4),), libraries=("ezflow", "stdlib", "loky"), needs="_begin_run",
+    ),
+    Row(
+        "chain", "graph of 5 plain stages, call to result, p50", "µs", cell("chain", 3_000, 500),
+        (Goal("latency", "<=", 1.3),), libraries=("ezflow",), needs="_begin_run",
+    ),
     Row("sleeps", "4 sleeps of 50 ms on 4 warm workers", "ms", cell("sleeps", 20, 5), (Goal("", "<=", 53),)),
     Row(
         "cpu", "idle, 4 workers: CPU", "ms/s", cell("idle", 4, 2),

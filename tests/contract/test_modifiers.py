@@ -312,7 +312,9 @@ def test_task_s_limit_holds_in_every_way(pool: ProcessPoolExecutor) -> None:
         pool.submit(called.limited, 300).result(LIMIT)
     with pytest.raises(CallTimeout, match="limited"):
         list(pool.map(called.limited, [300]))
-    assert called.limited(0) == 0
+    with pytest.raises(CallTimeout, match="limited"):
+        called.limited.on(pool)(300)
+    assert called.limited.fn(0.3) == 0.3
     assert pool.submit.timeout(None)(called.limited, 0.3).result(LIMIT) == 0.3
 
 
@@ -370,7 +372,7 @@ def test_user_s_own_keywords_reach_the_function(pool: ProcessPoolExecutor) -> No
     assert pool.timeout(30).submit(called.keywords, **given).result(LIMIT) == given
     assert pool.star().submit(called.keywords, {"a": 1}, **given).result(LIMIT) == {"a": 1, **given}
     assert pool.submit(task(called.keywords), **given).result(LIMIT) == given
-    assert task(called.keywords)(**given) == given
+    assert task(called.keywords).on(pool)(**given) == given
     assert asyncio.run(pool.submit.asynced()(called.keywords, **given)) == given
 
 
@@ -386,14 +388,14 @@ def test_map_s_own_timeout_limits_the_waiting_only(pool: ProcessPoolExecutor, tm
 
 
 def test_tasks_are_functions(pool: ProcessPoolExecutor) -> None:
-    assert called.doubled(3) == 6
+    assert called.doubled.on(pool)(3) == 6
     assert called.doubled.__name__ == "doubled"
     assert called.doubled.__doc__ == "Give the double."
     assert list(inspect.signature(called.doubled).parameters) == ["x"]
     assert called.doubled.fn(3) == 6
     assert pool.submit(called.doubled, 3).result(LIMIT) == 6
     assert list(pool.map(called.doubled.results(), [1])) == [Result(2)]
-    assert called.Adder(3).add_task(4) == 7
+    assert called.Adder(3).add_task.on(pool)(4) == 7
     assert pool.submit(called.Adder(3).add_task, 4).result(LIMIT) == 7
     assert pool.submit(task(called.Adder(3).add).timeout(30), 4).result(LIMIT) == 7
 
@@ -407,7 +409,7 @@ def test_task_travels_by_name_or_with_its_options() -> None:
     assert pickle.loads(pickle.dumps(task(called.add))) == task(called.add)
     bound = called.Adder(3).add_task
     assert pickle.loads(pickle.dumps(task(abs).retry(2))) == task(abs).retry(2)
-    assert bound(4) == 7
+    assert bound.fn(4) == 7
 
 
 def test_task_can_be_an_argument(pool: ProcessPoolExecutor) -> None:

@@ -6,6 +6,8 @@ import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from tests.bench.compare.work import add, double, inc, multiply
+
 Wait = Callable[[], Any]
 
 
@@ -26,6 +28,15 @@ class Adapter:
     def map(self, fn: Callable[..., Any], items: Iterable[Any]) -> Iterator[Any]:
         return self.pool.map(fn, items, chunksize=1)  # type: ignore[no-any-return]
 
+    def diamonds(self, n: int) -> Iterator[Any]:
+        """Give the results of `n` graphs of four calls: two, and two that need the results of both."""
+        first = [(self.submit(inc, i), self.submit(double, i)) for i in range(n)]
+        second = []
+        for left, right in first:
+            x, y = left(), right()
+            second.append((self.submit(add, x, y), self.submit(multiply, x, y)))
+        return ((left(), right()) for left, right in second)
+
     def close(self) -> None:
         self.pool.shutdown()
 
@@ -44,6 +55,13 @@ class Ezflow(Adapter):
         from ezflow import ProcessPoolExecutor
 
         return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context(method))
+
+    def diamonds(self, n: int) -> Iterator[Any]:
+        from ezflow import EZ, Zip
+
+        graph = EZ(Zip(inc, double), Zip(add, multiply)).on(self.pool)
+        runs = [graph.submit(i) for i in range(n)]
+        return (run.result() for run in runs)
 
 
 class Loky(Adapter):

@@ -44,6 +44,10 @@ def main() -> None:
             values = {"array": workloads.array(make, n)}
         case "shared":
             values = {"shared": workloads.shared(make, n)}
+        case "diamond":
+            values = {"diamond": workloads.diamonds(make, n)}
+        case "chain":
+            values = {"chain": workloads.chain(make, n)}
         case "sleeps":
             values = {"sleeps": workloads.sleeps(make, n)}
         case "idle":

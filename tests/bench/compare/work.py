@@ -16,3 +16,19 @@ def last_of(array: Any) -> float:
 
 def nap(seconds: float) -> None:
     time.sleep(seconds)
+
+
+def inc(x: int) -> int:
+    return x + 1
+
+
+def double(x: int) -> int:
+    return 2 * x
+
+
+def add(x: int, y: int) -> int:
+    return x + y
+
+
+def multiply(x: int, y: int) -> int:
+    return x * y

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.compare.adapters import Adapter
-from tests.bench.compare.work import last_of, nap, same
+from tests.bench.compare.work import inc, last_of, nap, same
 
 WORKERS = 4
 
@@ -134,6 +134,37 @@ def shared(make: Callable[[], Adapter], n: int) -> float:
     seconds = time.perf_counter() - start
     pool.close()
     return seconds
+
+
+def diamonds(make: Callable[[], Adapter], n: int) -> float:
+    """Graphs per second: `n` graphs of four calls at once, two that need nothing and two that need both."""
+    pool = make()
+    warm(pool)
+    for _ in pool.diamonds(100):
+        pass
+    start = time.perf_counter()
+    for i, found in enumerate(pool.diamonds(n)):
+        if found != (3 * i + 1, 2 * i * (i + 1)):
+            raise AssertionError(f"graph {i} gave {found}")
+    seconds = time.perf_counter() - start
+    pool.close()
+    return n / seconds
+
+
+def chain(make: Callable[[], Adapter], n: int) -> float:
+    """Microseconds from a graph's call to its result, median of `n` one after the other: five plain stages."""
+    from ezflow import EZ
+
+    pool = make()
+    warm(pool)
+    graph = EZ(inc, inc, inc, inc, inc).on(pool.pool)
+    times = []
+    for i in range(n):
+        start = time.perf_counter()
+        graph(i)
+        times.append(time.perf_counter() - start)
+    pool.close()
+    return 1e6 * statistics.median(times)
 
 
 def sleeps(make: Callable[[], Adapter], n: int) -> float:

@@ -1,0 +1,741 @@
+"""What users hold: a graph that can be called, submitted, mapped, changed by words, and put into another graph."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterable
+from functools import partial
+from itertools import count
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+
+from .. import errors
+from .._amap import AsyncMap
+from .._call import Call as CallRecord
+from .._gather import ListFuture
+from .._map import Stream
+from .._plan import unpack
+from ..modifiers import HowItRuns, Method, WhatGoesIn
+from ..options import NOTHING, Options
+from . import lanes
+from .check import check
+from .future import GraphFuture
+from .handles import Value
+from .nodes import Call, Chain, Node, Stage, Whole, flatten, text, unflatten, words_of
+from .run import plan_of
+from .whole import start_graph
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable, Iterator
+    from concurrent.futures import Executor
+    from typing import Self
+
+    from typing_extensions import ParamSpec
+
+    from .._map import Slot
+    from .._progress import Meter
+    from ..future import Future
+    from ..result import Result
+    from .check import Flow
+    from .picture import Edge, Picture
+    from .plan import Step
+    from .run import Lane, Run
+    from .whole import Attempts
+
+    P = ParamSpec("P")
+else:
+    P = TypeVar("P")
+
+R = TypeVar("R")
+
+_OF_A_RUN = ("timeout", "within", "retry", "star")
+"""Options of a graph of several stages that mean a whole run of it."""
+
+_RESCUES = ("otherwise", "catch")
+
+_UNKNOWN: Any = object()
+
+
+class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
+    """One call in, one result out, and a graph of calls in between; made by `EZ`.
+
+    Immutable: every word gives a new graph.  It can be called, submitted, mapped, pickled, compared, and put into other
+    graphs.
+
+    Notes
+    -----
+    Calling it blocks; an error, or Ctrl-C, cancels what else is running of it.  It runs on the executor given by `on`,
+    by default on one pool for all graphs, made on first use; inside a worker in that worker itself.
+    """
+
+    __slots__ = ("__weakref__", "_lane_here", "_leaves", "_options", "_plans", "_root", "_way")
+
+    _root: Node
+    _options: Options
+    _plans: dict[Any, Any]
+    _lane_here: tuple[int, Lane] | None
+    _leaves: Flow
+    _way: tuple[Node, Options | None] | None
+
+    def __init__(
+        self, root: Node, options: Options = NOTHING, *, already: Graph[..., Any] | None = None
+    ) -> None:
+        if isinstance(root, Call) and root.options is not options:
+            if len(options):
+                root = Call((), root.fn, options, root.mode)
+            else:
+                options = root.options
+        put = object.__setattr__
+        put(self, "_root", root)
+        put(self, "_options", options)
+        put(self, "_plans", {})
+        put(self, "_lane_here", None)
+        put(self, "_way", None)
+        if already is None:
+            leaves = check(root)
+        elif already._root is root:
+            leaves = already._leaves
+        else:
+            n_checked = len(already._root.parts) if isinstance(already._root, Chain) else 1
+            leaves = check(root, n_checked, already._leaves)
+        put(self, "_leaves", leaves)
+        if "on" in options or already is None:
+            lanes.check_kept(self._steps(), options.without(*_RESCUES), options.get("on"))
+
+    # ---------------------------------------------------------------- words
+
+    if TYPE_CHECKING:  # what type checkers see of the words
+
+        def results(self) -> Graph[P, Result[R]]:
+            """Give a `Result`, where an error would be raised."""
+            raise NotImplementedError
+
+        def star(self) -> Graph[[Any], R]:
+            """Unpack the one argument of the call: a tuple or list, or a mapping."""
+            raise NotImplementedError
+
+        @property
+        def submit(self) -> Submit[P, R]:
+            """Start a run; give its future."""
+            raise NotImplementedError
+
+        @property
+        def map(self) -> Map[R]:
+            """Run it for each element of the iterables; yield the results in order."""
+            raise NotImplementedError
+
+    def _having(self, name: str, value: Any) -> Self:
+        return self._with(self._options.having(name, value))
+
+    def _giving(self, name: str, value: Any = True) -> Any:
+        if name == "stream":
+            raise errors.misplaced_option("stream", "a graph", "it has one result")
+        return self._having(name, value)
+
+    def _with(self, options: Options) -> Self:
+        """Give this graph with other options."""
+        made = type(self).__new__(type(self))
+        Graph.__init__(made, self._root, options, already=None if isinstance(self._root, Call) else self)
+        if "on" not in options:
+            lanes.check_kept(made._steps(), options, None)
+        return made
+
+    def _view(self, nearest: Options | None = None) -> Self:
+        """Give this graph with options from between a method's name and its parentheses."""
+        return self._with(self._options.under(nearest))
+
+    def on(self, executor: Executor | str | Any) -> Self:
+        """Say where it runs.
+
+        Parameters
+        ----------
+        executor : Executor or str
+            Any `concurrent.futures.Executor`, or a view of a pool, whose limits and retries then hold for every stage;
+            ``"process"``, the default pool; ``"thread"``, default threads; or ``"inline"``: plain calls in this thread,
+            limits off, for a debugger, whatever the stages say of themselves.
+
+        Returns
+        -------
+        same kind
+            A copy with this option.
+
+        Raises
+        ------
+        GraphError
+            If the executor cannot keep an option, such as a limit in threads.
+        """
+        lane_is_there = executor in ("process", "thread", "inline") if isinstance(executor, str) else False
+        if not lane_is_there:
+            lanes.lane_of(executor)
+        return self._having("on", executor)
+
+    def otherwise(self, value: object) -> Self:
+        """Say what stands for the result if it fails.
+
+        Parameters
+        ----------
+        value : object
+            The result then; cancelling is no failure.
+
+        Returns
+        -------
+        same kind
+            A copy with this option.
+        """
+        return self._with(self._options.without("catch").having("otherwise", value))
+
+    def catch(self, handler: Callable[[Any], Any]) -> Self:
+        """Say what makes the result if it fails.
+
+        Parameters
+        ----------
+        handler : callable
+            Takes the error; runs where the stage runs.  What it returns is the result, what it raises the error.
+
+        Returns
+        -------
+        same kind
+            A copy with this option.
+        """
+        if not callable(handler):
+            raise TypeError(f"catch takes a function of the error, not {handler!r}")
+        return self._with(self._options.without("otherwise").having("catch", handler))
+
+    # ---------------------------------------------------------------- calls
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run it and give its result.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            The call of its first stage.
+
+        Returns
+        -------
+        object
+            The result of its last stage.
+
+        Raises
+        ------
+        BaseException
+            What the first stage to fail raised, with a note that names the stage.
+        """
+        options = self._options
+        if options.get("background") or options.get("asynced"):
+            return self._submit(*args, **kwargs)  # type: ignore[no-any-return]  # see `_typed_graph`
+        future = self._start(args, kwargs, keep=False)
+        try:
+            return future.result()  # type: ignore[no-any-return]
+        except BaseException:
+            future._cancel_rest()
+            raise
+
+    def _submit(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Start a run.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            The call of its first stage.
+
+        Returns
+        -------
+        GraphFuture
+            The pending result, and the parts of the run.
+        """
+        if self._options.get("asynced"):
+            return self._asynced(args, kwargs)
+        return self._start(args, kwargs, keep=True)
+
+    async def _asynced(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return await self._start(args, kwargs, keep=False)
+
+    def _start(
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        keep: bool,
+        deadline: float | None = None,
+        index: int | None = None,
+        meter: Meter | None = None,
+    ) -> GraphFuture[Any]:
+        """Start a run; give its future."""
+        lane = self._lane()
+        if type(lane) is lanes.PoolLane:
+            step = self._only_step(lane, len(args), tuple(kwargs))
+            if step is not None:
+                return self._post(lane, step, args, kwargs, deadline, index, meter)
+        future: GraphFuture[Any] = GraphFuture(self, lane.desk())
+        if "results" in self._options:
+            future._is_enveloped = bool(self._options.get("results"))
+            future._index = index
+        if meter is None and index is None and "progress" in self._options:
+            meter = self._meter(1)
+        future._meter = meter
+        try:
+            future._run = self._run(lane, future, args, kwargs, keep=keep, deadline=deadline)
+        except BaseException:
+            if meter is not None:
+                meter.close()
+            raise
+        return future
+
+    def _post(
+        self,
+        lane: lanes.PoolLane,
+        step: Step,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        deadline: float | None,
+        index: int | None,
+        meter: Meter | None,
+    ) -> GraphFuture[Any]:
+        """Post the only call of a graph: its future is that of the graph."""
+        future: GraphFuture[Any] = GraphFuture(self, None)
+        future._step = step
+        if "results" in self._options:
+            future._is_enveloped = bool(self._options.get("results"))
+            future._index = index
+        if meter is None and index is None and "progress" in self._options:
+            meter = self._meter(1)
+        future._meter = meter
+        try:
+            lane.post(future, step, args, kwargs, deadline, 0 if index is None else index + 1)
+        except BaseException:
+            if meter is not None:
+                meter.close()
+            raise
+        return future
+
+    def _only_step(self, lane: lanes.PoolLane, n_args: int, keywords: tuple[str, ...]) -> Step | None:
+        """Give the step of a graph that is one call, and nothing else."""
+        key = n_args, keywords, lane.fuses
+        found = self._plans.get(key, _UNKNOWN)
+        if found is _UNKNOWN:
+            root, options = self._find_way()
+            found = None
+            if options is None:
+                plan = plan_of(self._plans, root, n_args, keywords, fuse=lane.fuses, is_call=True)
+                found = plan.only_step()
+            self._plans[key] = found
+        return found  # type: ignore[no-any-return]
+
+    def _run(
+        self,
+        lane: Lane,
+        sink: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        keep: bool,
+        deadline: float | None = None,
+    ) -> Run | Attempts:
+        """Start a run whose end goes to `sink`."""
+        way = self._way
+        if way is None:
+            way = self._find_way()
+            object.__setattr__(self, "_way", way)
+        root, options = way
+        return start_graph(
+            root,
+            self._plans,
+            options,
+            lane,
+            sink,
+            [Value(arg) for arg in args],
+            {name: Value(value) for name, value in kwargs.items()},
+            keep=keep,
+            deadline=deadline,
+        )
+
+    def _find_way(self) -> tuple[Node, Options | None]:
+        """Give what a run does, and the options that mean all of it."""
+        root = self._root
+        if isinstance(root, Call):
+            return self._steps(), None
+        if any(word in self._options for word in _RESCUES):
+            return Whole((root,), self._options.without("on", "results", "named", "background")), None
+        return root, self._options if any(word in self._options for word in _OF_A_RUN) else None
+
+    def _steps(self) -> Node:
+        """Give what runs: of one stage, the stage without words that say what comes out."""
+        root = self._root
+        if isinstance(root, Call) and len(root.options):
+            star = root.options.get("star")
+            options = root.options.without(*Options.WHAT_GOES_IN, "progress")
+            return Call((), root.fn, options.having("star", True) if star else options, root.mode)
+        return root
+
+    def _lane(self) -> Lane:
+        """Give where it runs."""
+        found = self._lane_here
+        on = self._options.get("on")
+        if found is not None and found[0] == os.getpid() and on is not None and not isinstance(on, str):
+            return found[1]
+        lane = lanes.lane_of(on)
+        object.__setattr__(self, "_lane_here", (os.getpid(), lane))
+        return lane
+
+    def _meter(self, inputs: Any) -> Meter | None:
+        """Open a bar if one is wanted and there is a place to draw it."""
+        from .._progress import open_meter, total_of
+
+        total = inputs if isinstance(inputs, int) else total_of(inputs)
+        meter = open_meter(
+            self._options.get("progress"), self._options.get("named") or text(self._root, 8), total
+        )
+        if meter is not None and isinstance(inputs, int):
+            meter.expect(inputs)
+        return meter
+
+    if not TYPE_CHECKING:
+        submit = Method(_submit)
+
+    def _map(
+        self,
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+        **keywords: Any,
+    ) -> Any:
+        """Run it for each element of the iterables; yield the results in order.
+
+        Parameters
+        ----------
+        *iterables : iterable
+            It takes as many arguments as there are iterables; ends with the shortest.
+        timeout : float, optional
+            Seconds from now within which each result must be there when it is asked for.
+        chunksize : int
+            Has no effect; small calls travel together anyway.
+        buffersize : int, optional
+            Runs started and not yet yielded; the inputs are read no further ahead.
+        **keywords
+            Keyword arguments of every call, after ``star()``.
+
+        Returns
+        -------
+        iterator
+            Results in the order of the inputs.
+        """
+        options = self._options
+        if chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        if buffersize is not None and (not isinstance(buffersize, int) or buffersize < 1):
+            raise ValueError("buffersize must be None or > 0")
+        star, enveloped = bool(options.get("star")), bool(options.get("results"))
+        unordered = bool(options.get("unordered"))
+        if star and len(iterables) != 1:
+            raise TypeError(
+                f"map.star() takes one iterable of tuples, lists or mappings, not {len(iterables)}"
+            )
+        if keywords and not star:
+            raise errors.unexpected_keyword("map", keywords)
+        word = next((one for one in ("asynced", "background") if options.get(one)), None)
+        if timeout is not None and word is not None:
+            raise errors.no_waiting_to_limit(word)
+        within = options.get("within")
+        deadline = None if within is None else monotonic() + within
+        graph = self._with(options.without("star")) if star else self
+        lane = graph._lane()
+        numbers = count()
+        if options.get("asynced"):
+            if buffersize is None and any(isinstance(one, AsyncIterable) for one in iterables):
+                buffersize = 16  # who knows whether it ends
+
+            def submit_one(args: tuple[Any, ...], meter: Meter | None = None) -> GraphFuture[Any]:
+                args, kwargs = unpack(args, keywords) if star else (args, {})
+                return graph._start(
+                    args, kwargs, keep=False, deadline=deadline, index=next(numbers), meter=meter
+                )
+
+            if "progress" not in options:
+                return AsyncMap[Any](submit_one, iterables, buffersize, unordered=unordered)
+            from .._progress import draw_async
+
+            bar = partial(self._meter, iterables)
+            return draw_async(bar, submit_one, iterables, buffersize, unordered=unordered)
+        inputs: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
+
+        step = None
+        if type(lane) is lanes.PoolLane and not star:
+            step = graph._only_step(lane, len(iterables), ())
+
+        def submit_next(slot: Slot) -> bool:
+            for args in inputs:
+                if step is not None:
+                    lane.post(slot, step, args, {}, deadline, slot.index + 1)  # type: ignore[attr-defined]  # see above
+                    return True
+                sink = _Whole(slot)
+                args, kwargs = unpack(args, keywords) if star else (args, {})
+                run = graph._run(lane, sink, args, kwargs, keep=False, deadline=deadline)
+                if not slot.done:
+                    slot.call = run  # type: ignore[assignment]  # what can be cancelled
+                return True
+            return False
+
+        desk = lane.desk()
+        cancel_waiting, stop = partial(_cancel_waiting, desk), partial(_stop, desk)
+
+        def begin(submit: Callable[[Slot], bool]) -> Any:
+            if options.get("background"):
+                future = ListFuture(
+                    cancel_waiting, stop, lane.desk(), enveloped=enveloped, unordered=unordered
+                )
+                future.submit_all(submit)
+                return future
+            end = None if timeout is None else timeout + monotonic()
+            stream = Stream[Any](
+                submit,
+                cancel_waiting,
+                buffersize,
+                end,
+                lane.desk().check_waiting,
+                enveloped=enveloped,
+                unordered=unordered,
+            )
+            results = stream.results()
+            next(results)
+            return results
+
+        if "progress" not in options:
+            return begin(submit_next)
+        from .._progress import draw
+
+        return draw(partial(self._meter, iterables), begin, submit_next)
+
+    if not TYPE_CHECKING:
+        map = Method(_map)
+
+    # ---------------------------------------------------------------- looking at it
+
+    def replace(self, name: str, stage: object) -> Graph[..., Any]:
+        """Give a graph with another stage in the place of one.
+
+        Parameters
+        ----------
+        name : str
+            Its name, if it is the only one of that name, or its path, such as ``"2/mean"``.
+        stage : callable, literal or graph
+            What takes its place.
+
+        Returns
+        -------
+        Graph
+            The other graph; this one stays as it is.
+
+        Raises
+        ------
+        KeyError
+            If there is no such stage, or there are several.
+        """
+        from .replace import replaced
+
+        return Graph(
+            replaced(self._root, name, stage), NOTHING if isinstance(self._root, Call) else self._options
+        )
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Paths of its stages, in written order."""
+        return self.picture().nodes
+
+    @property
+    def edges(self) -> tuple[Edge, ...]:
+        """From which stage to which something flows, and under what name."""
+        return self.picture().edges
+
+    def picture(self) -> Picture:
+        """Draw it.
+
+        Returns
+        -------
+        Picture
+            Shown by a notebook as a drawing, printed as text.
+        """
+        from .picture import picture_of
+
+        return picture_of(self._root)
+
+    def to_mermaid(self) -> str:
+        """Give it in the language of Mermaid.
+
+        Returns
+        -------
+        str
+            A flowchart.
+        """
+        return self.picture().to_mermaid()
+
+    def to_dot(self) -> str:
+        """Give it in the language of Graphviz.
+
+        Returns
+        -------
+        str
+            A directed graph.
+        """
+        return self.picture().to_dot()
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return self.picture()._repr_mimebundle_()
+
+    # ---------------------------------------------------------------- a value among others
+
+    def _node(self) -> Node:
+        if isinstance(self._root, Call) or not len(self._options):
+            return self._root
+        return Whole((self._root,), self._options)
+
+    @property
+    def __signature__(self) -> Any:
+        """Parameters of the call that it takes, as far as its first stage tells."""
+        from inspect import Parameter, Signature, signature
+
+        first = self._root.parts[0] if isinstance(self._root, Chain) else self._root
+        if isinstance(first, Call) and not first.mode and not first.options.get("star"):
+            return signature(first.fn)
+        anything = [Parameter("args", Parameter.VAR_POSITIONAL), Parameter("kwargs", Parameter.VAR_KEYWORD)]
+        return Signature(anything)
+
+    def __repr__(self) -> str:
+        """Show the literal shape."""
+        shown = text(self._root)
+        if isinstance(self._root, Chain):
+            shown = shown[1:-1]
+        words = "" if isinstance(self._root, Call) else words_of(self._options)
+        return f"EZ({shown}){words}"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Graph):
+            return NotImplemented
+        return self is other or (
+            self._options == other._options and flatten(self._root) == flatten(other._root)
+        )
+
+    def __hash__(self) -> int:
+        return hash((flatten(self._root), self._options))
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(
+            f"a graph cannot be changed, so {name!r} cannot be set; words and replace() give another one"
+        )
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"a graph cannot be changed, so {name!r} cannot be deleted")
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        return _again, (flatten(self._root), self._options)
+
+
+def _again(flat: tuple[Any, ...], options: Options) -> Graph[..., Any]:
+    """Make a graph that was pickled."""
+    graph: Graph[..., Any] = Graph.__new__(Graph)
+    put = object.__setattr__
+    root = unflatten(flat)
+    put(graph, "_root", root)
+    put(graph, "_options", options)
+    put(graph, "_plans", {})
+    put(graph, "_lane_here", None)
+    put(graph, "_way", None)
+    put(graph, "_leaves", check(root))
+    return graph
+
+
+class Submit(HowItRuns, Generic[P, R]):
+    """`submit` of a graph, as type checkers see it."""
+
+    __slots__ = ()
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> GraphFuture[R]:
+        """Start a run."""
+        raise NotImplementedError
+
+    def results(self) -> Submit[P, Result[R]]:
+        """Give a `Result`, where an error would be raised."""
+        raise NotImplementedError
+
+    def star(self) -> Submit[[Any], R]:
+        """Unpack the one argument of the call."""
+        raise NotImplementedError
+
+    def background(self) -> Submit[P, R]:
+        """Give the future at once, which is what `submit` does."""
+        raise NotImplementedError
+
+    def asynced(self) -> Callable[P, Coroutine[Any, Any, R]]:
+        """Give a coroutine."""
+        raise NotImplementedError
+
+
+class Map(HowItRuns, Generic[R]):
+    """`map` of a graph, as type checkers see it."""
+
+    __slots__ = ()
+
+    def __call__(
+        self,
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+        **keywords: Any,
+    ) -> Iterator[R]:
+        """Run it for each element."""
+        raise NotImplementedError
+
+    def results(self) -> Map[Result[R]]:
+        """Give a `Result` for each element."""
+        raise NotImplementedError
+
+    def star(self) -> Map[R]:
+        """Unpack each element."""
+        raise NotImplementedError
+
+    def unordered(self) -> Map[R]:
+        """Give results as they finish."""
+        raise NotImplementedError
+
+    def background(self) -> Callable[..., Future[list[R]]]:
+        """Give a future of the list at once."""
+        raise NotImplementedError
+
+    def asynced(self) -> Callable[..., AsyncMap[R]]:
+        """Give a coroutine of the list that is an async iterator, too."""
+        raise NotImplementedError
+
+
+class _Whole:
+    """Passes the end of a run on to a slot of a `map`."""
+
+    __slots__ = ("_slot",)
+
+    def __init__(self, slot: Slot) -> None:
+        self._slot = slot
+
+    def _deliver(self, sealed: Any) -> None:
+        self._slot._deliver(sealed)
+
+    def _drop(self) -> None:
+        self._slot._drop()
+
+
+def _cancel_waiting(desk: Any, runs: list[Any]) -> None:
+    """Cancel what has not started: runs, or calls of graphs that are one call."""
+    calls = [one for one in runs if isinstance(one, CallRecord)]
+    if calls:
+        desk.cancel_waiting(calls)
+    for run in runs:
+        if not isinstance(run, CallRecord):
+            run.cancel(waiting_only=True)
+
+
+def _stop(desk: Any, run: Any) -> None:
+    """Cancel one, even if it runs."""
+    if isinstance(run, CallRecord):
+        desk.stop(run)
+    else:
+        run.cancel()

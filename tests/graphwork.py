@@ -1,0 +1,183 @@
+"""Functions for graphs, which workers import."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+
+def shown(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    return [name, list(args), dict(kwargs)]
+
+
+def a(*args: Any, **kwargs: Any) -> Any:
+    return shown("a", args, kwargs)
+
+
+def b(*args: Any, **kwargs: Any) -> Any:
+    return shown("b", args, kwargs)
+
+
+def two(*args: Any, **kwargs: Any) -> Any:
+    """Give what a tuple of two branches takes."""
+    return ("two", shown("two", args, kwargs))
+
+
+def three(*args: Any, **kwargs: Any) -> Any:
+    return ["three", len(args), shown("three", args, kwargs)]
+
+
+def mapping(*args: Any, **kwargs: Any) -> Any:
+    return {"x": len(args), "y": sorted(kwargs)}
+
+
+async def soon(*args: Any, **kwargs: Any) -> Any:
+    return shown("soon", args, kwargs)
+
+
+def items(*args: Any, **kwargs: Any) -> Any:
+    """Yield."""
+    yield "items"
+    yield len(args) + len(kwargs)
+
+
+def bad(*args: Any, **kwargs: Any) -> Any:
+    raise ValueError("bad")
+
+
+def worse(*args: Any, **kwargs: Any) -> Any:
+    raise KeyError("worse")
+
+
+def say(error: BaseException) -> Any:
+    """Handle."""
+    return f"handled {type(error).__name__}"
+
+
+# ---------------------------------------------------------------- with parameters that are named
+
+
+def load(path: str) -> list[float]:
+    return [1.0, 2.0, float(len(path))]
+
+
+def mean(table: list[float]) -> float:
+    return sum(table) / len(table)
+
+
+def std(table: list[float]) -> float:
+    return max(table) - min(table)
+
+
+def report(mean: float, std: float) -> str:
+    return f"mean {mean:g}, std {std:g}"
+
+
+def inc(x: int) -> int:
+    return x + 1
+
+
+def double(x: int) -> int:
+    return 2 * x
+
+
+def add(x: int, y: int) -> int:
+    return x + y
+
+
+def take_all(**values: Any) -> dict[str, Any]:
+    return values
+
+
+def numbers(n: int) -> list[int]:
+    return list(range(n))
+
+
+class Counter:
+    """Callable, with a method, and itself a stage."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def __call__(self, x: int) -> int:
+        return self.n + x
+
+    def plus(self, x: int) -> int:
+        return self.n + x
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Counter) and other.n == self.n
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+# ---------------------------------------------------------------- of which something is wrong
+
+
+class Poison(Exception):
+    """Cannot be rebuilt."""
+
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__("poison")
+
+
+def die(*_: Any, **__: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave(*_: Any, **__: Any) -> None:
+    os._exit(3)
+
+
+def hang(*_: Any, **__: Any) -> None:
+    time.sleep(300)
+
+
+def unsendable(*_: Any, **__: Any) -> Any:
+    return threading.Lock()
+
+
+def poisonous(*_: Any, **__: Any) -> Any:
+    raise Poison("a", "b")
+
+
+def raising(*_: Any, **__: Any) -> Any:
+    raise ZeroDivisionError("raised")
+
+
+def fail_twice(path: str) -> int:
+    """Fail in the first two runs."""
+    with open(path, "a") as file:
+        file.write("x")
+    n = os.path.getsize(path)
+    if n < 3:
+        raise ConnectionError(n)
+    return n
+
+
+def pid(*_: Any, **__: Any) -> int:
+    return os.getpid()
+
+
+def thread_name(*_: Any, **__: Any) -> str:
+    return threading.current_thread().name
+
+
+def touch(path: str) -> str:
+    Path(path).touch()
+    return path
+
+
+def touch_when(folder: str, name: str, awaited: str = "") -> str:
+    """Leave a file, after another one is there."""
+    end = time.monotonic() + 60
+    while awaited and not (Path(folder) / awaited).exists():
+        if time.monotonic() > end:
+            raise TimeoutError(awaited)
+        time.sleep(0.005)
+    (Path(folder) / name).touch()
+    return name
