@@ -175,14 +175,14 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
         Parameters
         ----------
         value : object
-            The result then; cancelling is no failure.
+            The result then, also if a handler given to `catch` fails; cancelling is no failure.
 
         Returns
         -------
         same kind
             A copy with this option.
         """
-        return self._with(self._options.without("catch").having("otherwise", value))
+        return self._having("otherwise", value)
 
     def catch(self, handler: Callable[[Any], Any]) -> Self:
         """Say what makes the result if it fails.
@@ -199,7 +199,7 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
         """
         if not callable(handler):
             raise TypeError(f"catch takes a function of the error, not {handler!r}")
-        return self._with(self._options.without("otherwise").having("catch", handler))
+        return self._having("catch", handler)
 
     # ---------------------------------------------------------------- calls
 

@@ -10,7 +10,7 @@ from .._wire.where import by_value_modules, is_importable
 from ..errors import GraphError
 from . import wording
 from .check import label
-from .nodes import Call, Chain, Copy, Each, Node, Same, Split, Whole, walk
+from .nodes import Call, Chain, Copy, Each, Node, Same, Split, Whole, text, walk
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -51,6 +51,7 @@ class Step:
         "height",
         "index",
         "is_bare",
+        "is_call",
         "kind",
         "label",
         "names",
@@ -81,6 +82,7 @@ class Step:
         self.node: Node | None = None
         self.plans: dict[Any, Plan] = {}  # of the graph inside
         self.packed: Any = None  # what a lane keeps here
+        self.is_call = False  # a graph inside gets the call of the graph around it
         self.is_bare = False  # nothing but importable functions
         self.on: Any = None  # an executor of its own
         self.treats_end = False  # it has options for how its end goes on
@@ -281,6 +283,7 @@ class _Planner:
             name = label(node)
             step = self.step(EACH if isinstance(node, Each) else WHOLE, flow, path, name)
             step.node = node.parts[0]
+            step.is_call = flow[0] == "call"
             step.options = node.options if isinstance(node, Whole) else None
             self.stage(step, path, name)
             return "one", step.outs[0]
@@ -305,7 +308,7 @@ class _Planner:
         n = len(node.parts)
         kind, what = flow
         if kind == "one":
-            return self.step(UNPACK, flow, path, "", n).outs
+            return self.step(UNPACK, flow, path, text(node, 8), n).outs
         if kind == "call":
             args, keywords = what
             if keywords or len(args) != n:

@@ -343,7 +343,7 @@ class Run:
             self.limits.note(sealed)
         options = step.options
         if step.treats_end and options is not None:
-            if sealed.failed and not leg.is_rescue and ("otherwise" in options or "catch" in options):
+            if sealed.failed and ("otherwise" in options or ("catch" in options and not leg.is_rescue)):
                 self._rescues.append((leg, options, sealed))
                 self.legs[step.index] = leg
                 return
@@ -361,7 +361,7 @@ class Run:
             return  # cancelled meanwhile
         leg = self._leg(step)
         leg.is_rescue = True
-        if "catch" not in options:
+        if failed.is_rescue or "catch" not in options:
             leg._deliver(Value(options.get("otherwise")))
             return
         _, error = sealed.open()

@@ -193,7 +193,7 @@ def start_whole(
         names,
         outer=outer,
         keep=keep,
-        is_call=False,
+        is_call=step.is_call,
         context=leg.run.context,
     )
 

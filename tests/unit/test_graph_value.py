@@ -47,6 +47,25 @@ def test_arguments_flow_as_a_call_is_written() -> None:
     assert here(EZ((inc, (inc, inc))), 1, (2, 3)) == (2, (3, 4))
 
 
+def test_graph_with_options_gets_the_call_as_it_is() -> None:
+    assert here(EZ(EZ({"t": (inc,)}).retry(1)), 1) == {"t": (2,)}
+    assert here(EZ(EZ((inc, inc)).named("pair"), add), 1, 2) == 5
+    assert here(EZ((inc, inc)).otherwise(0), 1, 2) == (2, 3)
+    assert here(EZ(work.two, EZ((same, len)).retry(1)), 1) == ("two", 3)
+
+
+def test_handler_is_asked_first_and_the_value_stands_for_its_failure() -> None:
+    def also_bad(_: BaseException) -> None:
+        raise KeyError
+
+    for order in (("catch", "otherwise"), ("otherwise", "catch")):
+        for handler, expected in ((work.say, "handled ValueError"), (also_bad, 5)):
+            graph: Any = task(work.bad)
+            for word in order:
+                graph = getattr(graph, word)(handler if word == "catch" else 5)
+            assert here(graph) == here(EZ(graph, same)) == expected
+
+
 def test_branch_has_one_result() -> None:
     assert here(EZ({"t": (inc, inc), "s": Zip(add)}), 1, 2) == {"t": (2, 3), "s": (3,)}
     assert here(EZ({"pair": [Zip(inc, double)], "named": [{inc, double}]}), 1) == {
