@@ -159,9 +159,10 @@ def test_first_error_cancels_what_waits(make_pool: MakePool, tmp_path: Path) -> 
         return futures[-1]
 
     pool.submit = submit
-    gate = Gate(tmp_path)
-    items = [1, *(work.Act(work.pass_gate, *gate.args()) for _ in range(20))]
-    future = pool.map.background()(_fail_or_wait, items)
+    first, gate = Gate(tmp_path, "first"), Gate(tmp_path)
+    items = [first.args(), *[gate.args()] * 20]
+    future = pool.map.background()(_pass_gate_and_fail, items)
+    first.open()  # not before all are submitted: an error ends that, too
 
     with pytest.raises(ValueError, match="first"):
         future.result(LIMIT)
@@ -169,10 +170,9 @@ def test_first_error_cancels_what_waits(make_pool: MakePool, tmp_path: Path) -> 
     gate.open()
 
 
-def _fail_or_wait(item: Any) -> Any:
-    if item == 1:
-        raise ValueError("first")
-    return work.call_or_give(item)
+def _pass_gate_and_fail(gate: tuple[str, str]) -> None:
+    work.pass_gate(*gate)
+    raise ValueError("first")
 
 
 def test_cancelling_the_list_cancels_each(make_pool: MakePool, tmp_path: Path) -> None:
