@@ -605,8 +605,8 @@ class Dispatcher(Postbox):
         self._obey(self._machine.handle(ev.Died(link.worker, unclaimed, monotonic())))
         del self._links[link.worker]
         self._count_out(link)
-        self._tally.n_sent += link.writer.nbytes
-        self._tally.n_received += link.reader.nbytes
+        self._tally.n_sent += link.n_sent
+        self._tally.n_received += link.n_received
         if child.exit_code() == -SIGKILL:
             self._oom_kills = oom_kills()
         child.close()

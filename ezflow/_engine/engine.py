@@ -214,8 +214,8 @@ class Engine(Dispatcher):
             workers=len(links),
             restarts=tally.n_restarts,
             died=machine.n_died,
-            bytes_sent=tally.n_sent + sum(link.writer.nbytes for link in links),
-            bytes_received=tally.n_received + sum(link.reader.nbytes for link in links),
+            bytes_sent=tally.n_sent + sum(link.n_sent for link in links),
+            bytes_received=tally.n_received + sum(link.n_received for link in links),
             calls=calls,
         )
 

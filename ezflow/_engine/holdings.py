@@ -164,6 +164,16 @@ class Holdings:
                 words += _frame(0, FORGET, gone)
         return words
 
+    @property
+    def n_lent(self) -> int:
+        """Bytes that the worker was lent so far."""
+        return 0 if self._lending is None else self._lending.nbytes
+
+    @property
+    def n_borrowed(self) -> int:
+        """Bytes that the worker has lent so far."""
+        return 0 if self._borrowing is None else self._borrowing.nbytes
+
     def end(self) -> None:
         """The worker is gone."""
         if self._lending is not None:

@@ -141,6 +141,16 @@ class Link:
             pass  # it is gone; its death is on the way
 
     @property
+    def n_sent(self) -> int:
+        """Bytes that went to it, through the socket and in shared memory."""
+        return self.writer.nbytes + self.holdings.n_lent
+
+    @property
+    def n_received(self) -> int:
+        """Bytes that came from it."""
+        return self.reader.nbytes + self.holdings.n_borrowed
+
+    @property
     def events(self) -> int:
         """What the dispatcher waits for on its socket."""
         heard = 0 if self.voice is not None and self.voice.is_paused else IN

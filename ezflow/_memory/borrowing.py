@@ -86,6 +86,7 @@ class Borrowing:
         self._fds: dict[int, int] = {}  # that came and were not named yet
         self.returned: deque[tuple[int, int, int]] = deque()  # loan, forks when it began, flags
         self._tell = tell
+        self.nbytes = 0  # that were lent by the other side
         self.private: dict[int, None] = {}  # loans that have a mapping of their own
 
     def accept(self, table: bytes | bytearray) -> Shipment:
@@ -98,6 +99,8 @@ class Borrowing:
         loans: dict[int, tuple[_Place, int]] = {}
         error: OSError | None = None
         for loan, number, size, _, nbytes, how in entries:
+            if how != INLINE:
+                self.nbytes += nbytes
             if how == INLINE:
                 inline.append(view[position : position + nbytes])
                 position += nbytes

@@ -48,6 +48,7 @@ class Lending:
         self._loans: dict[int, Lease] = {}
         self._n_loans = 0
         self.n_fds = 0  # that were sent
+        self.nbytes = 0  # that were lent
 
     def offer(self, parts: Sequence[Part], *, private: bool = False) -> tuple[bytes, list[int]]:
         """Make the table of a message, lending what is in segments; give the loans, too."""
@@ -72,6 +73,7 @@ class Lending:
                 self._n_loans += 1
                 loan = loans[id(lease)] = self._n_loans
                 self._loans[loan] = lease
+            self.nbytes += part.nbytes
             how = PRIVATE if private or lease.is_shared else EXCLUSIVE
             if lease.is_foreign:
                 how |= FOREIGN
