@@ -1,0 +1,4 @@
+"""Flows: streams of items through the same literals as graphs.
+
+Empty, because a worker that runs a program imports one module of this package.
+"""

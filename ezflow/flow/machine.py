@@ -1,0 +1,748 @@
+"""The pure heart of a run: packets go in, jobs and outputs come out.  No I/O, no thread, no clock.
+
+What it owns: the packets in the system, the operations with their places for early ones, credit, and counts.
+
+Invariants, which everything else rests on:
+
+- packets are numbered without a gap, and the end packet has the last number;
+- each operation takes each packet once and gives it once, perhaps empty;
+- an operation that sees order takes packet *k* after all before it; without order it still takes the end packet last.
+
+One thread at a time moves it.  It calls users' functions only in collecting stages and light programs.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from .program import DROP, Failure, noted, one_of, run_items
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Final
+
+    from .collect import Collector
+    from .program import Outcome, Program
+
+QUICK: Final = 2_000
+"""Microseconds: calls that take less get more items.  Chosen: a call costs 20 to 50 µs besides its items."""
+
+SLOW: Final = 20_000
+"""Microseconds: calls that take more get fewer items.  Larger: first outputs come later; smaller: more calls."""
+
+MOST: Final = 1024
+"""Items in a call, at most.  Larger: more memory and later first outputs; smaller: more calls (chosen)."""
+
+
+class Settings:
+    """What holds for a whole run."""
+
+    def __init__(
+        self,
+        *,
+        ordered: bool = True,
+        keep: bool = False,
+        handler: Callable[..., object] | None = None,
+        n_workers: int = 4,
+        max_pending: int | None = None,
+    ) -> None:
+        self.ordered = ordered
+        self.keep = keep or handler is not None
+        self.handler = handler
+        self.max_pending = max_pending
+        self.n_running = 4 * n_workers  # jobs under way: enough to be sent ahead, few enough to be stopped soon
+        self.n_packets = 8 * n_workers
+
+
+class Packet:
+    """Items that travel together.
+
+    Attributes
+    ----------
+    counts : list of int or None
+        Inside a branch: how many of the items came of each item that entered it; None: one each.  What is beyond their
+        sum was collected, and let out at the end.
+    n_source : int
+        Items of the source that it stands for: credit that comes back when it has left.
+    """
+
+    __slots__ = ("counts", "has_failures", "is_end", "items", "n_source", "number")
+
+    def __init__(
+        self,
+        number: int,
+        items: list[Any],
+        n_source: int = 0,
+        *,
+        is_end: bool = False,
+        has_failures: bool = False,
+    ) -> None:
+        self.number = number
+        self.items = items
+        self.counts: list[int] | None = None
+        self.n_source = n_source
+        self.is_end = is_end
+        self.has_failures = has_failures
+
+
+class Gate:
+    """Lets packets pass in the order of their numbers, or as they come with the end last."""
+
+    def __init__(self, *, ordered: bool) -> None:
+        self._ordered = ordered
+        self._early: dict[int, Packet] = {}
+        self._next = 0
+
+    def admit(self, packet: Packet) -> Iterator[Packet]:
+        """Take a packet; give those whose turn it is."""
+        early = self._early
+        if self._ordered:
+            early[packet.number] = packet
+            while (found := early.pop(self._next, None)) is not None:
+                self._next += 1
+                yield found
+            return
+        if packet.is_end:
+            early[packet.number] = packet
+        else:
+            self._next += 1
+            yield packet
+        found = early.pop(self._next, None)
+        if found is not None:
+            self._next += 1
+            yield found
+
+
+class Operation:
+    """Takes packets, and passes each on to the next."""
+
+    def __init__(self, machine: Machine, after: Operation | None) -> None:
+        self.machine = machine
+        self.after = after
+
+    def take(self, packet: Packet) -> None:
+        """Take a packet."""
+        raise NotImplementedError
+
+    def give(self, packet: Packet) -> None:
+        """Pass a packet on: by the machine's list, so that many stages are no recursion."""
+        self.machine.moving.append((self.after, packet))
+
+    def replace(self, packet: Packet, items: list[Any], counts: list[int] | None, *, failures: bool) -> None:
+        """Put outputs into the place of a packet's items."""
+        if packet.counts is None:
+            packet.counts = counts if counts is None else counts[:]
+        elif counts is not None:
+            composed, start = [], 0
+            for count in packet.counts:
+                composed.append(sum(counts[start : start + count]))
+                start += count
+            packet.counts = composed
+        packet.items = items
+        packet.has_failures = failures
+
+
+class Job:
+    """Items for one call."""
+
+    __slots__ = ("base", "group", "instance", "items", "micros", "n_left", "op", "parts", "place", "work")
+
+    def __init__(self, op: Work, work: _Split, place: int, items: list[Any], base: int) -> None:
+        self.op = op
+        self.work = work
+        self.place = place
+        self.items = items
+        self.base = base
+        self.instance = 0
+        self.group: Job | None = None  # that failed as a whole, and of which this is one item
+        self.parts: list[Outcome | None] = []
+        self.n_left = 0
+        self.micros: int | None = None
+
+
+class _Split:
+    """A packet that is cut into jobs."""
+
+    __slots__ = ("n_left", "packet", "parts", "places")
+
+    def __init__(self, packet: Packet, places: list[int] | None, n_jobs: int) -> None:
+        self.packet = packet
+        self.places = places  # of the items that have not failed before, if some have
+        self.parts: list[Any] = [None] * n_jobs
+        self.n_left = n_jobs
+
+
+class Work(Operation):
+    """Runs a program over the items, in calls or, if it is light, here."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        after: Operation | None,
+        program: Program,
+        note: str,
+        *,
+        sees_order: bool = False,
+        is_light: bool = False,
+        limit: int | None = None,
+        alone: bool = False,
+        extra: Any = None,
+    ) -> None:
+        super().__init__(machine, after)
+        self.program = program
+        self.note = note
+        self.gate = Gate(ordered=machine.settings.ordered) if sees_order else None
+        self.is_light = is_light
+        self.limit = limit
+        self.alone = alone
+        self.extra = extra
+        self.chunk = 1
+        self.n_in = 0
+        self.n_out = 0
+        self.n_failed = 0
+        self.n_dropped = 0
+        self.n_running = 0
+        self.waiting: deque[Job] = deque()
+        self.free: list[int] = []  # of a stateful stage: workers that wait
+        if not is_light:
+            machine.works.append(self)
+
+    def take(self, packet: Packet) -> None:
+        if self.gate is None:
+            self._enter(packet)
+        else:
+            for one in self.gate.admit(packet):
+                self._enter(one)
+
+    def _enter(self, packet: Packet) -> None:
+        items = packet.items
+        places: list[int] | None = None
+        if packet.has_failures:
+            places = [i for i, item in enumerate(items) if type(item) is not Failure]
+            items = [items[i] for i in places]
+        base = self.n_in
+        n = len(items)
+        self.n_in += n
+        if not n:
+            self.give(packet)
+        elif self.is_light:
+            settings = self.machine.settings
+            split = _Split(packet, places, 1)
+            split.parts[0] = run_items(self.program, base, settings.keep, settings.handler, items)
+            self._leave(split)
+        else:
+            size = self.chunk
+            starts = range(0, n, size)
+            split = _Split(packet, places, len(starts))
+            for place, start in enumerate(starts):
+                self.waiting.append(Job(self, split, place, items[start : start + size], base + start))
+
+    def done(self, job: Job, outcome: Outcome, micros: int | None) -> None:
+        """Take what came of a job."""
+        self.n_running -= 1
+        if micros is not None and not self.alone:
+            n = len(job.items)
+            if micros < QUICK and n >= self.chunk:
+                self.chunk = min(self.chunk * 2, MOST)
+            elif micros > SLOW and self.chunk > 1 and n * 2 > self.chunk:
+                self.chunk //= 2
+        self._settle(job, outcome)
+
+    def _settle(self, job: Job, outcome: Outcome) -> None:
+        group = job.group
+        if group is not None:
+            group.parts[job.place] = outcome
+            group.n_left -= 1
+            if group.n_left:
+                return
+            job, outcome = group, _together(group.parts)
+        split = job.work
+        split.parts[job.place] = outcome
+        split.n_left -= 1
+        if not split.n_left:
+            self._leave(split)
+
+    def failed(self, job: Job, error: BaseException) -> None:
+        """Take the failure of a job as a whole: raise, or repeat it item by item."""
+        settings = self.machine.settings
+        self.n_running -= 1
+        if not settings.keep:
+            raise noted(error, self.note, job.items[0]) if len(job.items) == 1 else error
+        if len(job.items) > 1:
+            job.parts = [None] * len(job.items)
+            job.n_left = len(job.items)
+            for i, item in enumerate(job.items):
+                single = Job(self, job.work, i, [item], job.base + i)
+                single.group = job
+                self.waiting.append(single)
+            return
+        (item,) = job.items
+        noted(error, self.note, item)
+        if settings.handler is None:
+            outcome: Outcome = [Failure(error, item, self.note)], None, 1
+        else:
+            value = settings.handler(error)
+            outcome = ([], [0], 0) if value is DROP else ([value], None, 0)
+        self._settle(job, outcome)
+
+    def _leave(self, split: _Split) -> None:
+        packet = split.packet
+        outs, counts, n_failed = split.parts[0] if len(split.parts) == 1 else _together(split.parts)
+        self.n_out += len(outs) - n_failed
+        self.n_failed += n_failed
+        if counts is not None:
+            self.n_dropped += counts.count(0)
+        if split.places is not None:
+            outs, counts = _with_failures(packet.items, split.places, outs, counts)
+        self.replace(packet, outs, counts, failures=bool(n_failed) or split.places is not None)
+        self.give(packet)
+
+
+def _together(parts: list[Any]) -> Outcome:
+    """Put the outcomes of several calls together."""
+    outs: list[Any] = []
+    n_failed = 0
+    for part, _, n in parts:
+        outs += part
+        n_failed += n
+    if all(counts is None for _, counts, _ in parts):
+        return outs, None, n_failed
+    together: list[int] = []
+    for part, counts, _ in parts:
+        together += [1] * len(part) if counts is None else counts
+    return outs, together, n_failed
+
+
+def _with_failures(
+    items: list[Any], places: list[int], outs: list[Any], counts: list[int] | None
+) -> tuple[list[Any], list[int]]:
+    """Put failures that passed by back between the outputs."""
+    all_counts = [1] * len(items)
+    for i, place in enumerate(places):
+        all_counts[place] = 1 if counts is None else counts[i]
+    passing = set(range(len(items))).difference(places)
+    merged: list[Any] = []
+    start = 0
+    for i, count in enumerate(all_counts):
+        if i in passing:
+            merged.append(items[i])
+        else:
+            merged += outs[start : start + count]
+            start += count
+    return merged, all_counts
+
+
+class Collect(Operation):
+    """Feeds items one after another to a collector.  Outside of branches it numbers what it gives anew."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        after: Operation | None,
+        collector: Collector,
+        note: str,
+        *,
+        in_branch: bool,
+        max_wait: float | None = None,
+    ) -> None:
+        super().__init__(machine, after)
+        self.collector = collector
+        self.note = note
+        self._gate = Gate(ordered=machine.settings.ordered or type(collector).__name__ == "InOrder")
+        self._in_branch = in_branch
+        self._number = 0
+        self.max_wait = max_wait
+        self.since: float | None = None  # when the first of what waits came
+        machine.collects.append(self)
+
+    def take(self, packet: Packet) -> None:
+        for one in self._gate.admit(packet):
+            self._feed(one)
+
+    def _feed(self, packet: Packet) -> None:
+        settings = self.machine.settings
+        feed = self.collector.feed
+        outs: list[Any] = []
+        counts: list[int] = []
+        failures = packet.has_failures
+        for item in packet.items:
+            n = len(outs)
+            if failures and type(item) is Failure:
+                outs.append(item)
+            else:
+                try:
+                    outs.extend(feed(item))
+                except Exception as error:
+                    noted(error, self.note, item)
+                    if not settings.keep:
+                        raise
+                    failures = True
+                    if settings.handler is None:
+                        outs.append(Failure(error, item, self.note))
+                    elif (value := settings.handler(error)) is not DROP:
+                        outs.append(value)
+            counts.append(len(outs) - n)
+        if self.max_wait is not None:
+            self._note_time(has_given=any(counts))
+        if packet.is_end:
+            if self._in_branch and packet.counts is None:
+                packet.counts = [1] * len(packet.items)
+            outs.extend(self.collector.flush())
+            self.since = None
+        self.replace(packet, outs, counts, failures=failures)
+        if not self._in_branch:
+            packet.number = self._number
+            self._number += 1
+        self.give(packet)
+
+    def _note_time(self, *, has_given: bool) -> None:
+        if not getattr(self.collector, "holds", False):
+            self.since = None
+        elif self.since is None or has_given:
+            self.since = self.machine.now
+
+    def due(self) -> float | None:
+        """Give the time at which what waits is to be let out."""
+        return None if self.since is None or self.max_wait is None else self.since + self.max_wait
+
+    def flush(self) -> None:
+        """Let out what waits, as a packet of its own."""
+        self.since = None
+        items = list(self.collector.flush())
+        packet = Packet(self._number, items)
+        self._number += 1
+        self.machine.n_packets += 1
+        self.give(packet)
+
+
+class Fork(Operation):
+    """Sends a packet into each branch, and joins what comes back; what exactly, its subclasses say."""
+
+    def __init__(self, machine: Machine, after: Operation | None, note: str) -> None:
+        super().__init__(machine, after)
+        self.note = note
+        self.branches: list[Operation] = []
+        self.waiting: dict[int, tuple[Packet, Any, list[Packet | None]]] = {}
+
+    def send(self, packet: Packet, items: list[list[Any]], memo: Any) -> None:
+        """Send each branch its items."""
+        self.waiting[packet.number] = packet, memo, [None] * len(items)
+        for branch, some in zip(self.branches, items, strict=True):
+            self.machine.moving.append((branch, Packet(packet.number, some, is_end=packet.is_end)))
+
+    def back(self, branch: int, packet: Packet) -> None:
+        """Take a packet from a branch."""
+        parent, memo, parts = self.waiting[packet.number]
+        parts[branch] = packet
+        if any(part is None for part in parts):
+            return
+        del self.waiting[packet.number]
+        outs: list[Any] = []
+        counts: list[int] = []
+        reads = [_Groups(part) for part in parts if part is not None]
+        for i, item in enumerate(parent.items):
+            n = len(outs)
+            if parent.has_failures and type(item) is Failure:
+                outs.append(item)
+            else:
+                self.join(i, item, memo, reads, outs)
+            counts.append(len(outs) - n)
+        if parent.is_end:
+            if parent.counts is None:
+                parent.counts = [1] * len(parent.items)
+            for read in reads:
+                outs += read.rest()
+        failures = parent.has_failures or any(part is not None and part.has_failures for part in parts)
+        if self.machine.settings.keep and not failures:
+            failures = any(type(out) is Failure for out in outs)  # a row that failed
+        self.replace(parent, outs, counts, failures=failures)
+        self.give(parent)
+
+    def join(self, i: int, item: Any, memo: Any, reads: list[_Groups], outs: list[Any]) -> None:
+        """Add what came of one item."""
+        raise NotImplementedError
+
+
+class _Groups:
+    """Reads what a branch gave, group by group."""
+
+    __slots__ = ("_counts", "_i", "_items", "_start")
+
+    def __init__(self, packet: Packet) -> None:
+        self._items = packet.items
+        self._counts = packet.counts
+        self._start = self._i = 0
+
+    def next(self) -> list[Any]:
+        """Give what came of the next item."""
+        count = 1 if self._counts is None else self._counts[self._i]
+        self._i += 1
+        start = self._start
+        self._start = start + count
+        return self._items[start : self._start]
+
+    def rest(self) -> list[Any]:
+        """Give what was let out at the end."""
+        return self._items[self._start :]
+
+
+class Deals(Fork):
+    """Sends each item to one branch, in turn."""
+
+    def __init__(
+        self, machine: Machine, after: Operation | None, note: str, table: tuple[int, ...]
+    ) -> None:
+        super().__init__(machine, after, note)
+        self._table = table
+        self._n = 0
+        self._gate = Gate(ordered=machine.settings.ordered)
+
+    def take(self, packet: Packet) -> None:
+        for one in self._gate.admit(packet):
+            items: list[list[Any]] = [[] for _ in self.branches]
+            memo: list[int] = []
+            for item in one.items:
+                if one.has_failures and type(item) is Failure:
+                    memo.append(-1)
+                    continue
+                branch = self._table[self._n % len(self._table)]
+                self._n += 1
+                memo.append(branch)
+                items[branch].append(item)
+            self.send(one, items, memo)
+
+    def join(self, i: int, item: Any, memo: Any, reads: list[_Groups], outs: list[Any]) -> None:
+        outs += reads[memo[i]].next()
+
+
+class Sorts(Fork):
+    """Sends each item to the branch of its key."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        after: Operation | None,
+        note: str,
+        of_key: Callable[[Any], Any],
+        keys: dict[Any, int],
+        default: int | None,
+    ) -> None:
+        super().__init__(machine, after, note)
+        self._of_key = of_key
+        self._keys = keys
+        self._default = default
+
+    def take(self, packet: Packet) -> None:
+        settings = self.machine.settings
+        items: list[list[Any]] = [[] for _ in self.branches]
+        memo: list[Any] = []
+        for item in packet.items:
+            if packet.has_failures and type(item) is Failure:
+                memo.append(-1)
+                continue
+            try:
+                key = self._of_key(item)
+                branch = self._keys.get(key, self._default)
+                if branch is None:
+                    raise LookupError(
+                        f"no route for the key {key!r}; there are {', '.join(map(repr, self._keys))}."
+                        " Give Route a default, or DROP the item before."
+                    )
+            except Exception as error:
+                noted(error, self.note, item)
+                if not settings.keep:
+                    raise
+                if settings.handler is None:
+                    memo.append([Failure(error, item, self.note)])
+                else:
+                    value = settings.handler(error)
+                    memo.append([] if value is DROP else [value])
+                continue
+            memo.append(branch)
+            items[branch].append(item)
+        self.send(packet, items, memo)
+
+    def join(self, i: int, item: Any, memo: Any, reads: list[_Groups], outs: list[Any]) -> None:
+        found = memo[i]
+        outs += found if isinstance(found, list) else reads[found].next()
+
+
+class Copying(Fork):
+    """Sends each item to every branch; their outputs run on one after the other, or as a row."""
+
+    def __init__(self, machine: Machine, after: Operation | None, note: str, *, is_row: bool) -> None:
+        super().__init__(machine, after, note)
+        self._is_row = is_row
+
+    def take(self, packet: Packet) -> None:
+        items = packet.items
+        if packet.has_failures:
+            items = [item for item in items if type(item) is not Failure]
+        self.send(packet, [list(items) for _ in self.branches], None)
+
+    def join(self, i: int, item: Any, memo: Any, reads: list[_Groups], outs: list[Any]) -> None:
+        groups = [read.next() for read in reads]
+        if not self._is_row:
+            for group in groups:
+                outs += group
+            return
+        failures = [out for group in groups for out in group if type(out) is Failure]
+        if failures:
+            outs += failures
+            return
+        settings = self.machine.settings
+        try:
+            outs.append(tuple(one_of(group, branch) for branch, group in enumerate(groups)))
+        except ValueError as error:
+            noted(error, self.note, item)
+            if not settings.keep:
+                raise
+            if settings.handler is None:
+                outs.append(Failure(error, item, self.note))
+            elif (value := settings.handler(error)) is not DROP:
+                outs.append(value)
+
+
+class Back(Operation):
+    """The end of a branch."""
+
+    def __init__(self, machine: Machine, fork: Fork, branch: int) -> None:
+        super().__init__(machine, None)
+        self._fork = fork
+        self._branch = branch
+
+    def take(self, packet: Packet) -> None:
+        self._fork.back(self._branch, packet)
+
+
+class Output(Operation):
+    """The end of the flow: packets wait here for the consumer."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(machine, None)
+        self._gate = Gate(ordered=machine.settings.ordered)
+
+    def take(self, packet: Packet) -> None:
+        machine = self.machine
+        for one in self._gate.admit(packet):
+            if one.items:
+                machine.outputs.append(one)
+            else:
+                machine.gone(one)
+            if one.is_end:
+                machine.has_all = True
+
+
+class Machine:
+    """Moves packets through the operations of one run.
+
+    Attributes
+    ----------
+    outputs : deque of Packet
+        What waits for the consumer, who calls `gone` when it has taken all of one.
+    works : list of Work
+        Operations that need calls; `jobs` gives the next ones.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.works: list[Work] = []
+        self.collects: list[Collect] = []
+        self.moving: deque[tuple[Operation | None, Packet]] = deque()
+        self.outputs: deque[Packet] = deque()
+        self.first: Operation = Output(self)
+        self.n_source = 0
+        self.n_out = 0
+        self.n_pending = 0
+        self.n_packets = 0
+        self.n_running = 0
+        self.now = 0.0
+        self._number = 0
+        self.has_ended = False
+        """Whether the source has."""
+        self.has_all = False
+        """Whether all outputs are there."""
+
+    def wants(self) -> int:
+        """Tell by how many items the source may be advanced now."""
+        settings = self.settings
+        if self.has_ended or self.n_packets >= settings.n_packets:
+            return 0
+        size = MOST if self.works else 256
+        n_source = self.n_source + 1
+        for work in self.works:
+            size = min(size, max(1, work.chunk * n_source // max(work.n_in, 1)))
+        if settings.max_pending is not None:
+            size = min(size, settings.max_pending - self.n_pending)
+        return size
+
+    def put(self, items: list[Any]) -> None:
+        """Take items of the source."""
+        n = len(items)
+        self.n_source += n
+        self.n_pending += n
+        self._send(Packet(self._number, items, n))
+
+    def end(self) -> None:
+        """Learn that the source has ended."""
+        self.has_ended = True
+        self._send(Packet(self._number, [], is_end=True))
+
+    def _send(self, packet: Packet) -> None:
+        self._number += 1
+        self.n_packets += 1
+        self.moving.append((self.first, packet))
+        self.move()
+
+    def move(self) -> None:
+        """Move packets as far as they go."""
+        moving = self.moving
+        while moving:
+            op, packet = moving.popleft()
+            assert op is not None
+            op.take(packet)
+
+    def jobs(self) -> Iterator[Job]:
+        """Give the jobs that may start now, those of later stages first."""
+        most = self.settings.n_running
+        for work in reversed(self.works):
+            while (
+                work.waiting
+                and self.n_running < most
+                and (work.limit is None or work.n_running < work.limit)
+            ):
+                work.n_running += 1
+                self.n_running += 1
+                yield work.waiting.popleft()
+
+    def done(self, job: Job, outcome: Outcome, micros: int | None = None) -> None:
+        """Take what came of a job."""
+        self.n_running -= 1
+        job.op.done(job, outcome, micros)
+        self.move()
+
+    def failed(self, job: Job, error: BaseException) -> None:
+        """Take the failure of a job as a whole; raises if that ends the run."""
+        self.n_running -= 1
+        job.op.failed(job, error)
+        self.move()
+
+    def gone(self, packet: Packet) -> None:
+        """Learn that the consumer has taken all of a packet: its credit comes back."""
+        self.n_packets -= 1
+        self.n_pending -= packet.n_source
+        self.n_out += len(packet.items)
+
+    def due(self) -> float | None:
+        """Give the time at which something has waited long enough."""
+        return min((due for one in self.collects if (due := one.due()) is not None), default=None)
+
+    def tick(self, now: float) -> None:
+        """Learn the time."""
+        self.now = now
+        for one in self.collects:
+            due = one.due()
+            if due is not None and due <= now:
+                one.flush()
+        self.move()

@@ -1,0 +1,81 @@
+"""What a flow is: a tree of immutable nodes.  Chains are those of graphs; what flows here are items, one after another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..graph.nodes import Node
+from ..options import NOTHING, Options
+from .program import MAP
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plain(Node):
+    """A step that looks at one item: a kind of `program`, and its function."""
+
+    kind: int = MAP
+    fn: Any = None
+    name: str = ""
+    options: Options = NOTHING
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Deal(Node):
+    """A tuple: each item goes to one branch, in turn, as often as its weight says."""
+
+    weights: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Copies(Node):
+    """A set: each item goes to every branch, their outputs run on one after the other."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows(Node):
+    """`Zip`: each item goes to every branch, their outputs become one tuple."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Routes(Node):
+    """`Route`: each item goes to the branch of its key; the default, if there is one, is the last part."""
+
+    key: Any = None
+    keys: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Limited(Node):
+    """`As`: at most so many calls of its one part at once."""
+
+    n: int = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Collecting(Node):
+    """A stage in this process that sees items in order: makes its collector anew for each run."""
+
+    make: Callable[..., Any] = list
+    args: tuple[Any, ...] = ()
+    name: str = ""
+    max_wait: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Living(Node):
+    """A `Stage` object, in so many workers of its own."""
+
+    stage: Any = None
+    n: int = 1
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source(Node):
+    """Where items come from, if a flow says so itself."""
+
+    origin: Any = None

@@ -1,0 +1,177 @@
+"""Literals to nodes of flows: a list chains, a tuple deals items out, a set copies them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..errors import GraphError
+from ..graph.graph import Graph
+from ..graph.inside import Named
+from ..graph.nodes import Call, Node, chain, name_of, text, text_of, walk
+from ..options import NOTHING
+from .nodes import Collecting, Copies, Deal, Living, Plain, Source
+from .program import DROP, MAP
+from .stage import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+Path = tuple[str, ...]
+
+_ON_STAGES = ("timeout", "within", "retry", "priority", "on")
+"""Options of a task that mean one call of the stage, and keep it apart from its neighbours."""
+
+
+class Piece:
+    """A stage that a word of the kit has made."""
+
+    __slots__ = ("node", "shown")
+
+    def __init__(self, node: Node, shown: str) -> None:
+        self.node = node
+        self.shown = shown
+
+    def __repr__(self) -> str:
+        """Show it as it is written."""
+        return self.shown
+
+
+def parse(thing: object, path: Path = ()) -> Node:
+    """Give the node that something written stands for."""
+    node: Node = walk(_parse(thing, path, set()))
+    return node
+
+
+def chain_of(stages: tuple[object, ...]) -> Node:
+    """Parse the stages of a flow; only the first may be a source."""
+    if not stages:
+        raise wrong((), "Flow() has no stages", "Write at least one.")
+    parsed = [parse(stage, (str(i),)) for i, stage in enumerate(stages, 1)]
+    root = chain(tuple(parsed))
+    parts = root.parts if type(root).__name__ == "Chain" else (root,)
+    for i, part in enumerate(parts):
+        for node in _each(part):
+            if isinstance(node, Source) and (i or node is not part):
+                raise wrong(
+                    (str(i + 1),), "a source stands behind other stages", "Put it first, or use its items."
+                )
+    return root
+
+
+def _each(node: Node) -> list[Node]:
+    found = [node]
+    for one in found:
+        found.extend(one.parts)
+    return found
+
+
+def wrong(path: Path, what: str, remedy: str) -> GraphError:
+    """Word a complaint about a flow."""
+    where = f"stage {'/'.join(path)} of the flow" if path else "the flow"
+    return GraphError(f"In {where}: {what}. {remedy}", path="/".join(path))
+
+
+def _parse(thing: Any, path: Path, within: set[int]) -> Generator[Any, Any, Node]:
+    if isinstance(thing, Piece):
+        return thing.node
+    root = getattr(thing, "_flow_root", None)
+    if isinstance(root, Node):
+        return root
+    if isinstance(thing, Graph):
+        return _of_graph(thing)
+    if isinstance(thing, Stage):
+        return Living(stage=thing, name=type(thing).__name__)
+    if thing is DROP:
+        raise wrong(
+            path, "DROP is no stage", "Return it for an item that is to be dropped, or use Filter."
+        )
+    if isinstance(thing, dict):
+        raise wrong(
+            path,
+            "a dict is no stage, because items have no names",
+            "Write a set, Broadcast(...), or Route(key, {...}).",
+        )
+    if isinstance(thing, type) and issubclass(thing, Stage):
+        raise wrong(
+            path, f"{thing.__name__} is a class", f"Make an object of it: {thing.__name__}(...)."
+        )
+    kind = next((one for one in (list, tuple, set, frozenset) if isinstance(thing, one)), None)
+    if kind is None:
+        if callable(thing):
+            return Plain(fn=thing, name=text_of(thing))
+        if isinstance(thing, str) and "." in thing:
+            return Plain(fn=Named(thing), name=thing)
+        raise wrong(
+            path,
+            f"{thing!r:.60} is no stage",
+            "A stage is a function, a word of the kit, a list, tuple or set of stages, a graph or a flow.",
+        )
+    if not thing:
+        raise wrong(path, f"a {kind.__name__} is empty", "Put a stage into it, or leave it out.")
+    if id(thing) in within:
+        raise wrong(path, "a list is inside itself", "Write the stages out.")
+    within.add(id(thing))
+    members = list(thing) if kind in (list, tuple) else _sorted(thing, path)
+    parts = []
+    for i, member in enumerate(members, 1):
+        parts.append((yield _parse(member, (*path, str(i)), within)))
+    within.discard(id(thing))
+    if kind is list:
+        return chain(tuple(parts))
+    return Deal(tuple(parts)) if kind is tuple else Copies(tuple(parts))
+
+
+def _of_graph(graph: Graph[..., Any]) -> Node:
+    """Make a graph a stage: one call, one result."""
+    options = graph._options
+    own = NOTHING
+    for name in (*_ON_STAGES, "named"):
+        if name in options:
+            own = own.having(name, options.get(name))
+    root = graph._root
+    name = options.get("named") or text(root, 8)
+    rest = options.without(*_ON_STAGES, "named")
+    fn: Any = graph if "named" not in own and len(own) == 0 else graph._with(rest)
+    if isinstance(root, Call) and not root.mode and not len(rest):
+        fn = root.fn
+    return Plain((), MAP, fn, name, own.without("named"))
+
+
+def _sorted(members: Any, path: Path) -> list[Any]:
+    """Order a set by names, because its own order is another one in each run of Python."""
+    named = []
+    for member in members:
+        name = branch_name(member)
+        if name is None:
+            raise wrong(
+                path,
+                f"{member!r:.60} in a set has no name to be ordered by",
+                "Write Broadcast(f, g), which keeps the written order, or task(f).named(...).",
+            )
+        named.append((name, member))
+    named.sort(key=lambda one: one[0])
+    for (name, _), (other, _) in zip(named, named[1:], strict=False):
+        if name == other:
+            raise wrong(
+                path, f"two branches of a set are named {name!r}", "Write Broadcast(f, g), which keeps the order."
+            )
+    return [member for _, member in named]
+
+
+def branch_name(member: Any) -> str | None:
+    """Give what a branch of a set is ordered by."""
+    if isinstance(member, Graph):
+        label = member._options.get("named")
+        if label is not None:
+            return str(label)
+        return name_of(member._root.fn) if isinstance(member._root, Call) else None
+    if isinstance(member, Piece):
+        return member.shown if " at 0x" not in member.shown and "lambda" not in member.shown else None
+    if isinstance(member, Stage):
+        return type(member).__name__
+    if callable(member):
+        return name_of(member)
+    return "".join(filter(None, (branch_name(one) for one in member))) if isinstance(member, tuple) else None
+
+
+__all__ = ["Collecting", "Piece", "branch_name", "chain_of", "parse", "wrong"]

@@ -1,0 +1,199 @@
+"""A tree of nodes, made into the operations of one run: plain neighbours become one program."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..graph.nodes import Chain, Node
+from .machine import Back, Collect, Copying, Deals, Output, Sorts, Work
+from .nodes import Collecting, Copies, Deal, Limited, Living, Plain, Routes, Rows, Source
+from .parse import wrong
+from .program import COPY, MAP, ROUTE, ROW, SPLIT, UNBATCH
+
+if TYPE_CHECKING:
+    from .machine import Fork, Machine, Operation
+    from .program import Program, Step
+
+Path = tuple[str, ...]
+
+
+def source_of(root: Node) -> tuple[Any, Node | None]:
+    """Give the source that a flow has of its own, and what is behind it."""
+    if isinstance(root, Source):
+        return root.origin, None
+    if isinstance(root, Chain) and isinstance(root.parts[0], Source):
+        rest = root.parts[1:]
+        return root.parts[0].origin, rest[0] if len(rest) == 1 else Chain(rest)
+    return None, root
+
+
+def build(machine: Machine, root: Node | None, n_first: int = 1) -> None:
+    """Make the operations of a run; `n_first`: the number of the first stage, which is 2 behind a source."""
+    output: Operation = Output(machine)
+    if root is not None:
+        machine.first = _Builder(machine).chain(_parts(root), output, (), n_first, in_branch=False)
+        machine.works.reverse()  # they were made from the end
+    else:
+        machine.first = output
+
+
+def _parts(node: Node) -> tuple[Node, ...]:
+    return node.parts if isinstance(node, Chain) else (node,)
+
+
+def is_by_item(node: Node, *, at_head: bool = False) -> bool:
+    """Tell whether a stage can be part of a program; a split only at its head, where positions are known."""
+    if isinstance(node, Plain):
+        return not len(node.options)
+    if isinstance(node, Chain):
+        return all(is_by_item(part, at_head=at_head and not i) for i, part in enumerate(node.parts))
+    if isinstance(node, Deal):
+        return at_head and all(is_by_item(part, at_head=True) for part in node.parts)
+    return isinstance(node, Copies | Rows | Routes) and all(is_by_item(part) for part in node.parts)
+
+
+class _Builder:
+    """Makes operations from the end to the beginning, because each knows the next."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+
+    def chain(
+        self, parts: tuple[Node, ...], after: Operation, path: Path, n_first: int = 1, *, in_branch: bool
+    ) -> Operation:
+        """Make the operations of a chain; give the first."""
+        numbered = [(part, (*path, str(i))) for i, part in enumerate(parts, n_first)]
+        flat: list[tuple[Node, Path]] = []
+        while numbered:  # chains in chains come of `Seq` and of flows in flows
+            part, place = numbered.pop(0)
+            if isinstance(part, Chain):
+                numbered[:0] = [(one, (*place, str(i))) for i, one in enumerate(part.parts, 1)]
+            else:
+                flat.append((part, place))
+        groups: list[list[tuple[Node, Path]]] = []
+        is_open = False
+        for part, place in flat:
+            if is_open and is_by_item(part):
+                groups[-1].append((part, place))
+            else:
+                groups.append([(part, place)])
+                is_open = is_by_item(part, at_head=True)
+        for group in reversed(groups):
+            after = self.group(group, after, in_branch=in_branch)
+        return after
+
+    def group(self, group: list[tuple[Node, Path]], after: Operation, *, in_branch: bool) -> Operation:
+        """Make the operation of some neighbours: a program, or a single stage of another kind."""
+        node, path = group[0]
+        machine = self.machine
+        if is_by_item(node, at_head=True):
+            program = tuple(step(part, place) for part, place in group)
+            is_light = all(kind == UNBATCH for kind, _, _ in program)
+            note = program[0][2] if len(program) == 1 else f"{program[0][2]} to {program[-1][2]}"
+            return Work(
+                machine, after, program, note, sees_order=isinstance(node, Deal), is_light=is_light
+            )
+        note = note_of(path, node)
+        if isinstance(node, Plain):
+            alone = any(name in node.options for name in ("timeout", "within", "retry", "priority"))
+            return Work(machine, after, (step(node, path),), note, alone=alone, extra=node.options)
+        if isinstance(node, Limited):
+            (part,) = node.parts
+            if not is_by_item(part):
+                raise wrong(path, "As holds a stage that is more than functions of one item", "Split it.")
+            steps = tuple(step(one, (*path, str(i))) for i, one in enumerate(_parts(part), 1))
+            return Work(machine, after, steps, note, limit=node.n)
+        if isinstance(node, Living):
+            return Work(
+                machine, after, ((MAP, node.stage, note),), note, sees_order=True, limit=node.n, extra=node
+            )
+        if isinstance(node, Collecting):
+            collector = node.make(*node.args)
+            return Collect(
+                machine, after, collector, note, in_branch=in_branch, max_wait=node.max_wait
+            )
+        fork: Fork
+        if isinstance(node, Deal):
+            fork = Deals(machine, after, note, table_of(node))
+        elif isinstance(node, Copies | Rows):
+            fork = Copying(machine, after, note, is_row=isinstance(node, Rows))
+            if isinstance(node, Rows):
+                refuse_collecting(node, path)
+        elif isinstance(node, Routes):
+            default = len(node.keys) if len(node.parts) > len(node.keys) else None
+            fork = Sorts(
+                machine, after, note, node.key, {key: i for i, key in enumerate(node.keys)}, default
+            )
+        else:
+            raise wrong(path, f"{type(node).__name__} is not known here", "This is a bug of ezflow.")
+        for i, part in reversed(list(enumerate(node.parts))):
+            back = Back(machine, fork, i)
+            first = self.chain(_parts(part), back, (*path, str(i + 1)), in_branch=True)
+            fork.branches.insert(0, first)
+        return fork
+
+
+def step(node: Node, path: Path) -> Step:
+    """Make a step of a program."""
+    note = note_of(path, node)
+    if isinstance(node, Plain):
+        return node.kind, node.fn, note
+    programs = tuple(
+        tuple(step(one, (*path, str(i), str(j))) for j, one in enumerate(_parts(part), 1))
+        for i, part in enumerate(node.parts, 1)
+    )
+    if isinstance(node, Deal):
+        table = table_of(node)
+        return SPLIT, (table, programs, tuple(table.count(i) for i in range(len(programs)))), note
+    if isinstance(node, Routes):
+        default = programs[-1] if len(programs) > len(node.keys) else None
+        return ROUTE, (node.key, dict(zip(node.keys, programs, strict=False)), default), note
+    if isinstance(node, Chain):  # a flow inside of a flow, kept whole
+        return COPY, (tuple(step(one, (*path, str(i))) for i, one in enumerate(node.parts, 1)),), note
+    return (COPY if isinstance(node, Copies) else ROW), programs, note
+
+
+def table_of(node: Deal) -> tuple[int, ...]:
+    """Give the branches of one round: each as often as its weight says, spread evenly."""
+    weights = node.weights or (1,) * len(node.parts)
+    total = sum(weights)
+    standing = [0] * len(weights)
+    table = []
+    for _ in range(total):
+        for i, weight in enumerate(weights):
+            standing[i] += weight
+        best = max(range(len(weights)), key=lambda i: (standing[i], -i))
+        standing[best] -= total
+        table.append(best)
+    return tuple(table)
+
+
+def refuse_collecting(node: Node, path: Path) -> None:
+    """Complain of stages in a row whose outputs belong to several items."""
+    todo: list[Node] = list(node.parts)
+    for part in todo:
+        if isinstance(part, Collecting) and part.name.startswith(("Batch", "Rebatch", "Window")):
+            raise wrong(
+                path,
+                f"{part.name} stands in a branch of Zip, whose rows have one output per branch",
+                "Put it before or behind Zip.",
+            )
+        todo.extend(part.parts)
+
+
+def note_of(path: Path, node: Node) -> str:
+    """Name a stage in errors."""
+    name = getattr(node, "name", "") or {
+        "Deal": "tuple",
+        "Copies": "set",
+        "Rows": "Zip",
+        "Routes": "Route",
+        "Limited": "As",
+        "Chain": "list",
+    }.get(type(node).__name__, type(node).__name__)
+    return f"{'/'.join(path)} ({name})"
+
+
+def program_of(work: Work) -> Program:
+    """Give what travels to the workers."""
+    return work.program

@@ -1,0 +1,226 @@
+"""Flows mean what a short interpreter says, whatever order calls end in and however items are packed."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import random
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ezflow.flow.kit import Batch, Broadcast, By, Filter, Map, Rebatch, Route, Seq, Serial, Unbatch, Window, Zip
+from ezflow.flow.kit import Parallel as Deal
+from ezflow.flow.machine import Machine, Settings
+from ezflow.flow.parse import chain_of
+from ezflow.flow.plan import build
+from ezflow.flow.program import DROP, Failure, run_items
+from tests import flowwork as work
+
+# ---------------------------------------------------------------- the interpreter
+
+
+class Interpreted:
+    """A stage that is fed one item after another, and flushed at the end."""
+
+    def __init__(self, tree: Any) -> None:
+        self.shape, *self.rest = tree
+        parts = self.rest[0] if self.shape in ("serial", "tuple", "set", "zip") else ()
+        parts = list(self.rest[1].values()) if self.shape == "route" else parts
+        self.parts = [Interpreted(part) for part in parts]
+        self.n = 0
+        self.held: list[Any] = []
+
+    def feed(self, item: Any) -> list[Any]:
+        if isinstance(item, Failure):
+            return [item]
+        if self.shape == "call":
+            return called(self.rest[0], item)
+        if self.shape == "filter":
+            return [item] if self.rest[0](item) else []
+        if self.shape == "serial":
+            return self.through(0, [item])
+        if self.shape == "tuple":
+            table = [i for i, part in enumerate(self.parts)]
+            self.n += 1
+            return self.parts[table[(self.n - 1) % len(table)]].feed(item)
+        if self.shape == "set":
+            return [out for part in self.parts for out in part.feed(item)]
+        if self.shape == "zip":
+            outs = [part.feed(item) for part in self.parts]
+            failures = [out for some in outs for out in some if isinstance(out, Failure)]
+            return failures or [tuple(some[0] if some else DROP for some in outs)]
+        if self.shape == "route":
+            return self.parts[self.rest[0](item)].feed(item)
+        self.held.append(item)
+        if self.shape == "batch" and len(self.held) == self.rest[0]:
+            return self.flush()
+        if self.shape == "window" and len(self.held) >= self.rest[0]:
+            self.n = 1
+            return [self.held[-self.rest[0] :]]
+        return []
+
+    def flush(self) -> list[Any]:
+        if self.shape == "window":
+            return [self.held] if self.held and not self.n else []
+        if self.shape == "serial":
+            outs: list[Any] = []
+            for i, part in enumerate(self.parts):
+                outs = [*outs, *self.through(i + 1, part.flush())]
+            return outs
+        held, self.held = self.held, []
+        return [out for part in self.parts for out in part.flush()] + ([held] if held else [])
+
+    def through(self, start: int, items: list[Any]) -> list[Any]:
+        for part in self.parts[start:]:
+            items = [out for item in items for out in part.feed(item)]
+        return items
+
+
+def called(fn: Callable[[Any], Any], item: Any) -> list[Any]:
+    try:
+        value = fn(item)
+    except ValueError as error:
+        return [Failure(error, item, "")]
+    if inspect.isgenerator(value):
+        return list(value)
+    value = asyncio.run(value) if inspect.iscoroutine(value) else value
+    return [] if value is DROP else [value]
+
+
+# ---------------------------------------------------------------- random flows
+
+CALLS = [work.shown, work.listed, work.two, work.some, work.drop_some, work.nothing, work.picky]
+ONE_EACH = [work.shown, work.listed, work.drop_some, work.nothing, work.picky]
+
+
+@st.composite
+def trees(draw: Callable[[Any], Any], depth: int, *, in_row: bool = False) -> Any:
+    shapes = ["call", "call", "filter"]
+    if not in_row:
+        shapes += ["batch", "window"]
+    if depth:
+        shapes += ["serial", "tuple", "zip", "route"] + ["set"] * (not in_row)
+    shape = draw(st.sampled_from(shapes))
+    if shape == "call":
+        return "call", draw(st.sampled_from(ONE_EACH if in_row else CALLS))
+    if shape == "filter":
+        return "filter", work.odd
+    if shape in ("batch", "window"):
+        return shape, draw(st.integers(1, 4))
+    if shape == "route":
+        return "route", work.third, {i: draw(trees(depth - 1, in_row=in_row)) for i in range(3)}
+    in_row = in_row or shape == "zip"
+    return shape, [draw(trees(depth - 1, in_row=in_row)) for _ in range(draw(st.integers(1, 3)))]
+
+
+def written(tree: Any) -> Any:
+    """Write a tree as a user would."""
+    shape, *rest = tree
+    if shape == "call":
+        return rest[0]
+    if shape == "filter":
+        return Filter(rest[0])
+    if shape in ("batch", "window"):
+        return {"batch": Batch, "window": Window}[shape](rest[0])
+    if shape == "route":
+        return Route(rest[0], {key: written(part) for key, part in rest[1].items()})
+    parts = [written(part) for part in rest[0]]
+    if shape in ("set", "zip"):
+        return {"set": Broadcast, "zip": Zip}[shape](*parts)
+    return parts if shape == "serial" else tuple(parts)
+
+
+def simulate(stages: list[Any], items: list[Any], seed: int, **how: Any) -> list[Any]:
+    """Run a flow with jobs that end in a random order."""
+    chance = random.Random(seed)
+    machine = Machine(Settings(n_workers=2, **how))
+    build(machine, chain_of(tuple(stages)))
+    source = iter(items)
+    under_way: list[Any] = []
+    outs: list[Any] = []
+    while not machine.has_all or machine.outputs:
+        while n := machine.wants():
+            some = list(islice(source, chance.randint(1, n)))
+            if not some:
+                machine.end()
+                break
+            machine.put(some)
+            if how.get("max_pending") is not None:
+                assert machine.n_pending <= how["max_pending"]
+        under_way += machine.jobs()
+        if under_way and (not machine.outputs or chance.random() < 0.5):
+            job = under_way.pop(chance.randrange(len(under_way)))
+            if len(job.items) > 1 and chance.random() < 0.1 and machine.settings.keep:
+                machine.failed(job, RuntimeError("as a whole"))
+            else:
+                done = run_items(job.op.program, job.base, machine.settings.keep, None, job.items)
+                machine.done(job, done, chance.choice([10, 5_000, 50_000]))
+        elif machine.outputs:
+            packet = machine.outputs.popleft()
+            outs += packet.items
+            machine.gone(packet)
+    assert not under_way
+    assert (machine.n_packets, machine.n_pending, machine.n_running) == (0, 0, 0)
+    assert not any(work.waiting or work.n_running for work in machine.works)
+    return outs
+
+
+def comparable(outs: list[Any]) -> list[Any]:
+    return [("failed", repr(out.error), out.item) if isinstance(out, Failure) else out for out in outs]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(trees(3), min_size=1, max_size=4),
+    st.integers(0, 30),
+    st.integers(0, 10**6),
+    st.sampled_from([None, 1, 7]),
+)
+def test_flow_means_what_the_interpreter_says(
+    stages: list[Any], n: int, seed: int, max_pending: int | None
+) -> None:
+    items = list(range(n))
+    interpreter = Interpreted(("serial", stages))
+    expected = [out for item in items for out in interpreter.feed(item)] + interpreter.flush()
+
+    found = simulate(list(map(written, stages)), items, seed, keep=True, max_pending=max_pending)
+
+    assert comparable(found) == comparable(expected)
+
+
+@st.composite
+def trees_without_order(draw: Callable[[Any], Any], depth: int) -> Any:
+    """Give a tree whose outputs do not depend on the order of items."""
+    tree = draw(trees(depth))
+    return tree if not any(word in repr(tree) for word in ("'tuple'", "'batch'", "'window'")) else ("call", work.two)
+
+
+@settings(deadline=None)
+@given(st.lists(trees_without_order(3), min_size=1, max_size=4), st.integers(0, 30), st.integers(0, 10**6))
+def test_unordered_flow_gives_the_same_outputs_in_some_order(stages: list[Any], n: int, seed: int) -> None:
+    interpreter = Interpreted(("serial", stages))
+    expected = [out for item in range(n) for out in interpreter.feed(item)]
+
+    found = simulate(list(map(written, stages)), list(range(n)), seed, keep=True, ordered=False)
+
+    assert sorted(map(repr, comparable(found))) == sorted(map(repr, comparable(expected)))
+
+
+def test_kit_reads_as_it_says() -> None:
+    def run(*stages: Any) -> list[Any]:
+        return simulate(list(stages), list(range(1, 7)), 1)
+
+    assert run(Map(pow, 2), Filter(work.odd)) == [x * x for x in range(1, 7) if work.odd(x * x)]
+    assert run(Batch(4), Rebatch(3), Unbatch()) == [1, 2, 3, 4, 5, 6]
+    assert run(Batch(4), Rebatch(3)) == [[1, 2, 3], [4, 5, 6]]
+    assert run(Window(3, 2)) == [[1, 2, 3], [3, 4, 5], [5, 6]]
+    assert run(Window(2, 3)) == [[1, 2], [4, 5]]
+    assert run(Zip(work.inc, work.double)) == [(x + 1, 2 * x) for x in range(1, 7)]
+    assert run(By(2, work.inc)) == [x + 1 for x in range(1, 7) for _ in range(2)]
+    assert run(Deal(work.inc, work.negate, weights=(2, 1))) == [2, -2, 4, 5, -5, 7]
+    assert run(Serial(work.inc, Seq(work.double))) == [2 * (x + 1) for x in range(1, 7)]
+    assert run({work.inc, work.double}) == [y for x in range(1, 7) for y in (2 * x, x + 1)]
