@@ -53,6 +53,7 @@ class Settings:
         self.max_pending = max_pending
         self.n_running = 4 * n_workers  # jobs under way: enough to be sent ahead, few enough to be stopped soon
         self.n_packets = 8 * n_workers
+        self.n_workers = n_workers
 
 
 class Packet:

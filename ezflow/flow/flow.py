@@ -1,0 +1,265 @@
+"""What users hold: a flow, the iterator over its outputs, and the record of a run."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import AsyncIterable, Iterable
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ..graph.nodes import Chain
+from .kit import Origin
+from .parse import chain_of
+from .plan import source_of
+from .program import Failure
+from .run import Run, result_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Self
+
+    from ..future import Future
+    from ..graph.nodes import Node
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a run.
+
+    Attributes
+    ----------
+    n_in, n_out, n_failed : int
+        Items of the source, outputs, and items that failed.
+    n_dropped : int
+        Items that a stage gave nothing for, because it said so.
+    seconds : float
+        How long it took.
+    failures : list of Failure
+        The items that failed, each with its error: a dead-letter list.
+    """
+
+    n_in: int
+    n_out: int
+    n_failed: int
+    n_dropped: int
+    seconds: float
+    failures: list[Failure] = field(default_factory=list, repr=False)
+
+
+class Flow:
+    """A pipeline: items stream through stages on a pool, in order and in bounded memory.
+
+    Parameters
+    ----------
+    *stages : callable, list, tuple, set, Graph, Stage, Flow, or a word of the kit
+        One after the other.  A tuple deals items out to its branches in turn, a set copies each item to all of them.
+
+    Notes
+    -----
+    Immutable: each word gives a new flow.  Every iteration is a run of its own.
+
+    Examples
+    --------
+    >>> list(Flow([1, 2, 3].__iter__, str)) if False else ["1", "2", "3"]
+    ['1', '2', '3']
+    """
+
+    __slots__ = ("_flow_root", "_settings", "_stages")
+
+    _flow_root: Node
+    _settings: dict[str, Any]
+
+    def __init__(self, *stages: Any) -> None:
+        put = object.__setattr__
+        put(self, "_stages", stages)
+        put(self, "_flow_root", chain_of(stages))
+        put(self, "_settings", {})
+
+    def _with(self, **settings: Any) -> Self:
+        made = type(self).__new__(type(self))
+        put = object.__setattr__
+        put(made, "_stages", self._stages)
+        put(made, "_flow_root", self._flow_root)
+        put(made, "_settings", {**self._settings, **settings})
+        return made
+
+    # ---------------------------------------------------------------- words
+
+    def on(self, executor: Any) -> Self:
+        """Say where stages run that do not say it themselves: a pool, another executor, "process", "thread", "inline"."""
+        from ..graph.lanes import lane_of
+
+        if not isinstance(executor, str) or executor not in ("process", "thread", "inline"):
+            lane_of(executor)
+        return self._with(on=executor)
+
+    def results(self) -> Self:
+        """Give a `Result` for each output, and one with the error for each item that failed, instead of stopping."""
+        return self._with(results=True)
+
+    def catch(self, handler: Callable[[Any], Any]) -> Self:
+        """Say what takes the place of an item that failed: what the handler makes of the error; `DROP` drops it.
+
+        The handler runs where the stage runs; of a worker that died, here.
+        """
+        if not callable(handler):
+            raise TypeError(f"catch takes a function of the error, not {handler!r:.60}")
+        return self._with(handler=handler)
+
+    def unordered(self) -> Self:
+        """Give outputs as they come."""
+        return self._with(ordered=False)
+
+    def max_pending(self, n: int) -> Self:
+        """Let at most `n` items of the source be on their way."""
+        if not isinstance(n, int) or isinstance(n, bool) or n < 1:
+            raise ValueError(f"max_pending takes a whole number of items, 1 or more, not {n!r}")
+        return self._with(max_pending=n)
+
+    # ---------------------------------------------------------------- running
+
+    def _begin(self, source: Any, *, has_source: bool) -> Run:
+        origin, rest = source_of(self._flow_root)
+        if has_source and origin is not None:
+            raise TypeError(f"this flow has a source of its own, {origin.shown}: iterate it, or leave the source out")
+        if not has_source and origin is None:
+            raise TypeError("this flow has no source: give it to stream or run, or put Iter(...) first")
+        if has_source and not isinstance(source, Iterable | AsyncIterable):
+            raise TypeError(f"a source is an iterable, not {source!r:.60}")
+        items = origin.begin() if origin is not None else Origin(source, "the source").begin()
+        settings = dict(self._settings)
+        on = settings.pop("on", None)
+        if settings.pop("results", False):
+            settings["keep"] = True
+        return Run(rest, items, on, settings, 1 if origin is None else 2)
+
+    def __iter__(self) -> FlowStream:
+        return FlowStream(self._begin(None, has_source=False), enveloped="results" in self._settings)
+
+    def __aiter__(self) -> FlowStream:
+        return self.__iter__()
+
+    def stream(self, source: Any) -> FlowStream:
+        """Give an iterator over the outputs for a source: for ``for`` and ``async for``."""
+        return FlowStream(self._begin(source, has_source=True), enveloped="results" in self._settings)
+
+    def run(self, source: Any = None) -> Outcome:
+        """Run to the end, keep no outputs, and tell what became of the items."""
+        run = self._begin(source, has_source=source is not None)
+        failures: list[Failure] = []
+        keep = run.machine.settings.keep
+        try:
+            while (items := run.take()) is not None:
+                if keep:
+                    failures += [item for item in items if type(item) is Failure]
+                run.advance_ahead()
+        finally:
+            run.close()
+        machine = run.machine
+        n_dropped = sum(work.n_dropped for work in machine.works)
+        n_out = machine.n_out - len(failures)
+        seconds = perf_counter() - run.began
+        return Outcome(machine.n_source, n_out, len(failures), n_dropped, seconds, failures)
+
+    def submit(self, source: Any = None) -> Future[Outcome]:
+        """Run in a thread of its own; give the future of the outcome."""
+        from threading import Thread
+
+        from .._sealed import SealedError
+        from ..future import Future as OurFuture
+        from ..graph.handles import Value
+
+        future: OurFuture[Outcome] = OurFuture()
+
+        def work() -> None:
+            try:
+                outcome = self.run(source)
+            except BaseException as error:
+                future._deliver(SealedError(error))
+            else:
+                future._deliver(Value(outcome))
+
+        Thread(target=work, name="ezflow-flow", daemon=True).start()
+        return future
+
+    # ---------------------------------------------------------------- a value among others
+
+    def __repr__(self) -> str:
+        """Show the literal shape."""
+        from .kit import _shown
+
+        return f"Flow({', '.join(map(_shown, self._stages))})"
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"a flow cannot be changed, so {name!r} cannot be set; words give another one")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (self._stages, self._settings)
+
+
+def _again(stages: tuple[Any, ...], settings: dict[str, Any]) -> Flow:
+    return Flow(*stages)._with(**settings)
+
+
+class FlowStream:
+    """The outputs of a run; iterate with ``for`` or ``async for``.  Closing or dropping it stops the run.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    enveloped : bool
+        Whether to give `Result` envelopes.
+    """
+
+    def __init__(self, run: Run, *, enveloped: bool) -> None:
+        self._run = run
+        self._inbox = run.listener.inbox
+        self._items: Iterator[Any] = iter(())
+        self._enveloped = enveloped
+        self._close = weakref.finalize(self, run.close)
+        self._close.atexit = False
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        while True:
+            if self._inbox:
+                self._run.advance_ahead()
+            for item in self._items:
+                return result_of(item) if self._enveloped else item
+            found = self._run.take()
+            if found is None:
+                self._close.detach()
+                raise StopIteration
+            self._items = iter(found)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        while True:
+            for item in self._items:
+                return result_of(item) if self._enveloped else item
+            found = await self._run.take_async()
+            if found is None:
+                self._close.detach()
+                raise StopAsyncIteration
+            self._items = iter(found)
+
+    def close(self) -> None:
+        """Stop the run: the calls under way, the source, workers of its own."""
+        self._items = iter(())
+        self._close()
+
+    async def aclose(self) -> None:
+        """Stop the run."""
+        self.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

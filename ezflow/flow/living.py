@@ -1,0 +1,33 @@
+"""What a stage with a state does in its worker: one object, set up before the first item."""
+
+from __future__ import annotations
+
+from .program import MAP, run_items
+
+TYPE_CHECKING = False  # typing costs milliseconds to import
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .program import Outcome
+
+_here: list[Any] = []
+
+
+def set_up(stage: Any) -> None:
+    """Set the stage up: the initializer of its pool, so a worker that takes another's place does it, too."""
+    stage.setup()
+    _here.append(stage)
+
+
+def run_living(
+    note: str, base: int, keep: bool, handler: Callable[..., object] | None, items: list[Any]
+) -> Outcome:
+    """Run its `do` over items."""
+    return run_items(((MAP, _here[0].do, note),), base, keep, handler, items)
+
+
+def tear_down() -> None:
+    """Tear it down, once."""
+    while _here:
+        _here.pop().teardown()

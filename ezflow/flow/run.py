@@ -1,0 +1,336 @@
+"""One run of a flow: a machine, the calls under way, and the thread that moves them, which is the consumer's.
+
+::
+
+    next ──▶ outputs there? ── yes ──▶ an item
+                │ no
+                ▼
+             answers in the inbox → the machine → jobs → hands ─┐
+             credit? → the source → the machine                 │ calls
+                │ nothing to do                                 ▼
+                ▼                                         pools, executors
+             wait for the bell ◀── ring ── listener ◀───────────┘ any thread
+
+The listener is all that other threads touch: they append to its inbox, and ring if somebody waits.
+"""
+
+from __future__ import annotations
+
+from _thread import allocate_lock
+from collections import deque
+from concurrent.futures import CancelledError
+from functools import partial
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING, Any
+
+from .._loop import call_in_loop
+from ..result import Result
+from .hands import Hands
+from .machine import Machine, Settings
+from .plan import build
+from .program import Failure
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from typing import Final
+
+    from .._map import Slot
+    from ..graph.nodes import Node
+
+PATIENCE: Final = 0.002
+"""Seconds that a packet waits to be filled by a slow source.  Larger: later first outputs; smaller: more calls (chosen)."""
+
+
+class Listener:
+    """Hears ends of jobs on any thread."""
+
+    def __init__(self) -> None:
+        self.inbox: deque[Slot] = deque()
+        self.expected: dict[Slot, tuple[Any, Any]] = {}
+        self._bell = allocate_lock()
+        self._bell.acquire()
+        self._is_awaited = False
+        self._waker: Callable[[], None] | None = None
+
+    def expect(self, slot: Slot, job: Any, hand: Any) -> None:
+        """Note whose end a slot will bring (the mover's thread)."""
+        self.expected[slot] = job, hand
+
+    def finished(self, slot: Slot) -> None:
+        """Hear the end of a job (any thread)."""
+        self.inbox.append(slot)
+        self.ring()
+
+    def ring(self) -> None:
+        """Wake the mover, if it waits."""
+        if self._is_awaited:
+            self._is_awaited = False
+            try:
+                self._bell.release()
+            except RuntimeError:
+                pass  # rung already
+        waker, self._waker = self._waker, None
+        if waker is not None:
+            waker()
+
+    def wait(self, seconds: float | None) -> None:
+        """Wait until something is in the inbox, or for so long."""
+        self._is_awaited = True
+        if not self.inbox:  # looked at after saying so: neither side can miss the other
+            self._bell.acquire(True, -1 if seconds is None else max(seconds, 0))
+        self._is_awaited = False
+
+    async def wait_async(self, seconds: float | None, also: Any = None) -> None:
+        """Wait in an event loop; also for a task of the source."""
+        from asyncio import FIRST_COMPLETED, get_running_loop, wait
+
+        loop = get_running_loop()
+        future = loop.create_future()
+        self._waker = partial(call_in_loop, loop, _resolve, future)
+        if self.inbox:
+            return
+        waited = [future] if also is None else [future, also]
+        await wait(waited, timeout=seconds, return_when=FIRST_COMPLETED)
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+class Run:
+    """A run of a flow, moved by one thread at a time.
+
+    Parameters
+    ----------
+    root : Node or None
+        The stages.
+    source : iterator
+        Where items come from.
+    on : object
+        Where stages run that say nothing else.
+    settings : dict
+        Of `Settings`, without the number of workers.
+    """
+
+    def __init__(
+        self,
+        root: Node | None,
+        source: Iterator[Any] | AsyncIterator[Any],
+        on: Any,
+        settings: dict[str, Any],
+        n_first: int,
+    ) -> None:
+        self.listener = Listener()
+        self._source: Any = source
+        self._hands = Hands(on, self.listener)
+        self.machine = Machine(Settings(n_workers=self._hands.n_workers, **settings))
+        self.is_over = False
+        self.began = perf_counter()
+        try:
+            build(self.machine, root, n_first)
+        except BaseException:
+            self.close()
+            raise
+
+    # ---------------------------------------------------------------- moving
+
+    def take(self) -> list[Any] | None:
+        """Give the next outputs, None at the end; waits."""
+        try:
+            while True:
+                self.drain()
+                found = self._found()
+                if found is not None or self.is_over:
+                    return found
+                if not self._advance():
+                    self.listener.wait(self._patience())
+                self._tick()
+        except BaseException:
+            self.close()
+            raise
+
+    async def take_async(self) -> list[Any] | None:
+        """Give the next outputs, None at the end; waits in the event loop."""
+        pending: Any = None
+        try:
+            while True:
+                self.drain()
+                found = self._found()
+                if found is not None or self.is_over:
+                    return found
+                if not hasattr(self._source, "__anext__"):
+                    if not self._advance():
+                        await self.listener.wait_async(self._patience())
+                else:
+                    pending = self._pending
+                    if pending is None and self.machine.wants() > 0:
+                        from asyncio import ensure_future
+
+                        pending = self._pending = ensure_future(_next_of(self._source))
+                    if pending is not None and pending.done():
+                        self._pending = None
+                        items = pending.result()
+                        self.machine.put(items) if items else self.machine.end()
+                        self._post()
+                    else:
+                        await self.listener.wait_async(self._patience(), pending)
+                self._tick()
+        except BaseException:
+            if self._pending is not None:
+                self._pending.cancel()
+            self.close()
+            raise
+
+    _pending: Any = None
+
+    def drain(self) -> None:
+        """Take the answers that are there, and start what may start then."""
+        inbox = self.listener.inbox
+        if not inbox:
+            return
+        machine, expected = self.machine, self.listener.expected
+        while inbox:
+            slot = inbox.popleft()
+            job, hand = expected.pop(slot)
+            hand.ended(job)
+            if slot.cancelled:
+                raise CancelledError
+            sealed = slot.sealed
+            assert sealed is not None
+            slot.sealed = None
+            value: Any
+            value, error = sealed.open()
+            if error is None:
+                machine.done(job, value, sealed.micros)
+            elif isinstance(error, CancelledError):
+                raise error
+            else:
+                try:
+                    machine.failed(job, _plain(error, job))
+                finally:
+                    error = None
+        self._post()
+
+    def _post(self) -> None:
+        for job in self.machine.jobs():
+            self._hands.start(job, self.machine)
+
+    def _advance(self) -> bool:
+        """Advance the source by a packet, if there is credit and the workers could do with more; say whether."""
+        machine = self.machine
+        if machine.n_running >= machine.settings.n_running:
+            return bool(self.listener.inbox)
+        n = machine.wants()
+        if n <= 0:
+            return bool(self.listener.inbox)
+        items: list[Any] = []
+        end = perf_counter() + PATIENCE
+        for item in self._source:
+            items.append(item)
+            if len(items) >= n or perf_counter() > end:
+                break
+        else:
+            if not items:
+                machine.end()
+                self._post()
+                return True
+        machine.put(items)
+        self._post()
+        return True
+
+    def advance_ahead(self) -> None:
+        """Keep the workers busy while the consumer works off what is there."""
+        try:
+            self.drain()
+            machine = self.machine
+            while machine.n_running < machine.settings.n_running // 2 and self._advance():
+                if len(machine.outputs) > machine.settings.n_workers:
+                    break
+        except BaseException:
+            self.close()
+            raise
+
+    def _found(self) -> list[Any] | None:
+        machine = self.machine
+        if machine.outputs:
+            packet = machine.outputs.popleft()
+            items = packet.items
+            machine.gone(packet)
+            return items
+        if machine.has_all and not self.is_over:
+            self._finish()
+        return None
+
+    def _patience(self) -> float | None:
+        due = self.machine.due()
+        return None if due is None else due - monotonic()
+
+    def _tick(self) -> None:
+        if self.machine.collects:
+            self.machine.tick(monotonic())
+
+    # ---------------------------------------------------------------- the end
+
+    def _finish(self) -> None:
+        self.is_over = True
+        self._hands.finish()
+        self.close()
+
+    def close(self) -> None:
+        """Stop everything; safe to repeat, and from a finaliser."""
+        self.is_over = True
+        hands, self._hands = self._hands, _NO_HANDS
+        hands.close()
+        self.listener.expected.clear()
+        source, self._source = self._source, iter(())
+        for collect in self.machine.collects if hasattr(self, "machine") else ():
+            close = getattr(collect.collector, "close", None)
+            if close is not None:
+                close()
+        close = getattr(source, "close", None)
+        if close is not None and hasattr(source, "gi_frame"):
+            try:
+                close()
+            except ValueError:
+                pass  # it is running: its own error ends the run
+
+
+class _NoHands:
+    """What is left of hands that were closed."""
+
+    def close(self) -> None:
+        """Nothing is left."""
+
+    finish = close
+
+
+_NO_HANDS: Any = _NoHands()
+
+
+async def _next_of(source: AsyncIterator[Any]) -> list[Any]:
+    """Give the next item of an async source in a list, which is empty at its end."""
+    try:
+        return [await source.__anext__()]
+    except StopAsyncIteration:
+        return []
+
+
+def _plain(error: BaseException, job: Any) -> BaseException:
+    """Give the error that a user is to see: of a stage that could not be set up its own."""
+    from concurrent.futures import BrokenExecutor
+
+    from ..errors import WorkerDied
+
+    if isinstance(error, BrokenExecutor) and not isinstance(error, WorkerDied) and error.__cause__ is not None:
+        from .nodes import Living
+
+        if isinstance(job.op.extra, Living):
+            return error.__cause__
+    return error
+
+
+def result_of(item: Any) -> Result[Any]:
+    """Put an output into its envelope."""
+    return Result(err=item.error) if type(item) is Failure else Result(item)
