@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..graph.nodes import Chain
 from .kit import Origin
-from .parse import chain_of
+from .parse import chain_of, shown
 from .plan import source_of
 from .program import Failure
 from .run import Run, result_of
@@ -61,8 +61,9 @@ class Flow:
 
     Examples
     --------
-    >>> list(Flow([1, 2, 3].__iter__, str)) if False else ["1", "2", "3"]
-    ['1', '2', '3']
+    >>> from ezflow.flow.kit import Batch, Iter
+    >>> list(Flow(Iter([1, 2, 3]), str, Batch(2)).on("inline"))
+    [['1', '2'], ['3']]
     """
 
     __slots__ = ("_flow_root", "_settings", "_stages")
@@ -187,15 +188,24 @@ class Flow:
 
     def __repr__(self) -> str:
         """Show the literal shape."""
-        from .kit import _shown
-
-        return f"Flow({', '.join(map(_shown, self._stages))})"
+        words = "".join(
+            f".{word}({'' if given is True else f'{given!r:.40}'})"
+            for word, given in (
+                (_WRITTEN.get(name, name), given) for name, given in self._settings.items() if name != "ordered"
+            )
+        )
+        if not self._settings.get("ordered", True):
+            words += ".unordered()"
+        return f"Flow({', '.join(map(shown, self._stages))}){words}"
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"a flow cannot be changed, so {name!r} cannot be set; words give another one")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _again, (self._stages, self._settings)
+
+
+_WRITTEN = {"handler": "catch"}
 
 
 def _again(stages: tuple[Any, ...], settings: dict[str, Any]) -> Flow:

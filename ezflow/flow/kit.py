@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..graph.nodes import Node, chain, text_of
 from .collect import Batches, InOrder, Prints, Rebatches, Taps, Windows, Writes
 from .nodes import Collecting, Copies, Deal, Limited, Living, Plain, Routes, Rows, Source
-from .parse import Piece, parse, wrong
+from .parse import Piece, parse, shown, wrong
 from .program import FILTER, MAP, UNBATCH
 from .stage import Stage
 
@@ -57,8 +57,8 @@ def Map(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Piece:  # noqa: N8
 
 def Filter(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Piece:  # noqa: N802
     """Pass an item on if ``fn(item, *args, **kwargs)`` is true."""
-    shown = f"Filter({text_of(fn)})"
-    return Piece(Plain((), FILTER, _bound("Filter", fn, args, kwargs), shown), shown)
+    written = f"Filter({text_of(fn)})"
+    return Piece(Plain((), FILTER, _bound("Filter", fn, args, kwargs), written), written)
 
 
 def Unbatch() -> Piece:  # noqa: N802
@@ -89,7 +89,7 @@ def Seq(*stages: Any) -> Piece:  # noqa: N802
     node = _collecting("Seq()", InOrder).node
     if stages:
         node = chain((*(parse(stage, (f"Seq {i}",)) for i, stage in enumerate(stages, 1)), node))
-    return Piece(node, f"Seq({', '.join(map(_shown, stages))})")
+    return Piece(node, f"Seq({', '.join(map(shown, stages))})")
 
 
 def Tap(fn: Callable[[Any], object]) -> Piece:  # noqa: N802
@@ -112,8 +112,8 @@ def Write(path: Any, mode: str = "w") -> Piece:  # noqa: N802
     return _collecting(f"Write({path!r})", Writes, path, mode)
 
 
-def _collecting(shown: str, make: Any, *args: Any, max_wait: float | None = None) -> Piece:
-    return Piece(Collecting((), make, args, shown, max_wait), shown)
+def _collecting(written: str, make: Any, *args: Any, max_wait: float | None = None) -> Piece:
+    return Piece(Collecting((), make, args, written, max_wait), written)
 
 
 def Zip(*branches: Any) -> Piece:  # noqa: N802
@@ -145,36 +145,32 @@ def _branches(word: str, branches: tuple[Any, ...]) -> tuple[Node, ...]:
     return tuple(parse(branch, (f"{word} {i}",)) for i, branch in enumerate(branches, 1))
 
 
-def _shown(thing: Any) -> str:
-    return text_of(thing) if callable(thing) and not isinstance(thing, Stage) else f"{thing!r:.60}"
-
-
 def _listed(word: str, branches: tuple[Any, ...]) -> str:
-    return f"{word}({', '.join(map(_shown, branches))})"
+    return f"{word}({', '.join(map(shown, branches))})"
 
 
 def As(n: int, fn: Any, *args: Any, **kwargs: Any) -> Piece:  # noqa: N802
     """Run at most `n` calls of a stage at once; a `Stage` lives in `n` workers of its own."""
     _number("As", n)
-    shown = f"As({n}, {_shown(fn)})"
+    written = f"As({n}, {shown(fn)})"
     if isinstance(fn, type) and issubclass(fn, Stage):
-        return Piece(Living((), fn(*args, **kwargs), n, fn.__name__), shown)
+        return Piece(Living((), fn(*args, **kwargs), n, fn.__name__), written)
     if isinstance(fn, Stage):
-        return Piece(Living((), fn, n, type(fn).__name__), shown)
+        return Piece(Living((), fn, n, type(fn).__name__), written)
     if args or kwargs:
         fn = Map(fn, *args, **kwargs)
-    return Piece(Limited((parse(fn, ("As",)),), n), shown)
+    return Piece(Limited((parse(fn, ("As",)),), n), written)
 
 
 def By(n: int, fn: Any, *args: Any, **kwargs: Any) -> Piece:  # noqa: N802
     """Make `n` copies of each item, one for each copy of a stage."""
     _number("By", n)
-    shown = f"By({n}, {_shown(fn)})"
+    written = f"By({n}, {shown(fn)})"
     if isinstance(fn, type) and issubclass(fn, Stage):
-        return Piece(Copies(tuple(Living((), fn(*args, **kwargs), 1, fn.__name__) for _ in range(n))), shown)
+        return Piece(Copies(tuple(Living((), fn(*args, **kwargs), 1, fn.__name__) for _ in range(n))), written)
     if args or kwargs:
         fn = Map(fn, *args, **kwargs)
-    return Piece(Copies((parse(fn, ("By",)),) * n), shown)
+    return Piece(Copies((parse(fn, ("By",)),) * n), written)
 
 
 def Route(key: Callable[[Any], Any], branches: Mapping[Any, Any], default: Any = None) -> Piece:  # noqa: N802
@@ -220,8 +216,8 @@ def Iter(items: Any) -> Piece:  # noqa: N802
     """Take the items of an iterable, or of one that a function without arguments makes for each run."""
     if not isinstance(items, Iterable | AsyncIterable) and not callable(items):
         raise TypeError(f"Iter takes an iterable, or a function that makes one, not {items!r:.60}")
-    shown = f"Iter({type(items).__name__})"
-    return Piece(Source((), Origin(items, shown)), shown)
+    written = f"Iter({type(items).__name__})"
+    return Piece(Source((), Origin(items, written)), written)
 
 
 def Const(item: Any, limit: int | None = None) -> Piece:  # noqa: N802
@@ -229,14 +225,14 @@ def Const(item: Any, limit: int | None = None) -> Piece:  # noqa: N802
     if limit is not None:
         _number("Const(limit=...)", limit, 0)
     make = partial(repeat, item) if limit is None else partial(repeat, item, limit)
-    shown = f"Const({item!r:.40})"
-    return Piece(Source((), Origin(make, shown)), shown)
+    written = f"Const({item!r:.40})"
+    return Piece(Source((), Origin(make, written)), written)
 
 
 def Read(path: Any, mode: str = "r") -> Piece:  # noqa: N802
     """Give the lines of a file, without their ends."""
-    shown = f"Read({path!r})"
-    return Piece(Source((), Origin(partial(lines_of, path, mode), shown)), shown)
+    written = f"Read({path!r})"
+    return Piece(Source((), Origin(partial(lines_of, path, mode), written)), written)
 
 
 def lines_of(path: Any, mode: str) -> Iterator[Any]:

@@ -129,7 +129,7 @@ def _of_graph(graph: Graph[..., Any]) -> Node:
         if name in options:
             own = own.having(name, options.get(name))
     root = graph._root
-    name = options.get("named") or text(root, 8)
+    name = options.get("named") or (text_of(root.fn) if isinstance(root, Call) else text(root, 8))
     rest = options.without(*_ON_STAGES, "named")
     fn: Any = graph if "named" not in own and len(own) == 0 else graph._with(rest)
     if isinstance(root, Call) and not root.mode and not len(rest):
@@ -174,4 +174,19 @@ def branch_name(member: Any) -> str | None:
     return "".join(filter(None, (branch_name(one) for one in member))) if isinstance(member, tuple) else None
 
 
-__all__ = ["Collecting", "Piece", "branch_name", "chain_of", "parse", "wrong"]
+def shown(thing: Any) -> str:
+    """Show a stage as it is written."""
+    for kind, (opening, closing) in _BRACKETS.items():
+        if isinstance(thing, kind):
+            members = _sorted(thing, ()) if kind in (set, frozenset) else thing
+            inside = ", ".join(map(shown, members))
+            return f"{opening}{inside}{',' if kind is tuple and len(thing) == 1 else ''}{closing}"
+    if callable(thing) and not isinstance(thing, Graph | Stage):
+        return text_of(thing)
+    return f"{thing!r:.60}"
+
+
+_BRACKETS: dict[Any, str] = {list: "[]", tuple: "()", set: "{}", frozenset: "{}"}
+
+
+__all__ = ["Collecting", "Piece", "branch_name", "chain_of", "parse", "shown", "wrong"]

@@ -141,7 +141,7 @@ class Run:
         try:
             while True:
                 self.drain()
-                found = self._found()
+                found = None if self.is_over else self._found()
                 if found is not None or self.is_over:
                     return found
                 if not self._advance():
@@ -157,7 +157,7 @@ class Run:
         try:
             while True:
                 self.drain()
-                found = self._found()
+                found = None if self.is_over else self._found()
                 if found is not None or self.is_over:
                     return found
                 if not hasattr(self._source, "__anext__"):
@@ -188,7 +188,7 @@ class Run:
     def drain(self) -> None:
         """Take the answers that are there, and start what may start then."""
         inbox = self.listener.inbox
-        if not inbox:
+        if not inbox or self.is_over:
             return
         machine, expected = self.machine, self.listener.expected
         while inbox:
@@ -221,10 +221,10 @@ class Run:
         """Advance the source by a packet, if there is credit and the workers could do with more; say whether."""
         machine = self.machine
         if machine.n_running >= machine.settings.n_running:
-            return bool(self.listener.inbox)
+            return False
         n = machine.wants()
         if n <= 0:
-            return bool(self.listener.inbox)
+            return False
         items: list[Any] = []
         end = perf_counter() + PATIENCE
         for item in self._source:
@@ -242,6 +242,8 @@ class Run:
 
     def advance_ahead(self) -> None:
         """Keep the workers busy while the consumer works off what is there."""
+        if self.is_over:
+            return
         try:
             self.drain()
             machine = self.machine
@@ -284,6 +286,7 @@ class Run:
         hands, self._hands = self._hands, _NO_HANDS
         hands.close()
         self.listener.expected.clear()
+        self.listener.inbox.clear()
         source, self._source = self._source, iter(())
         for collect in self.machine.collects if hasattr(self, "machine") else ():
             close = getattr(collect.collector, "close", None)
