@@ -133,7 +133,8 @@ class Flow:
         on = settings.pop("on", None)
         if settings.pop("results", False):
             settings["keep"] = True
-        return Run(rest, items, on, settings, 1 if origin is None else 2)
+        is_live = origin is not None and origin.is_live
+        return Run(rest, items, on, settings, 1 if origin is None else 2, is_live=is_live)
 
     def __iter__(self) -> FlowStream:
         return FlowStream(self._begin(None, has_source=False), enveloped="results" in self._settings)

@@ -188,7 +188,8 @@ def Route(key: Callable[[Any], Any], branches: Mapping[Any, Any], default: Any =
 class Origin:
     """What a source of a flow iterates; one that can be iterated once only remembers that it was."""
 
-    def __init__(self, make: Any, shown: str) -> None:
+    def __init__(self, make: Any, shown: str, *, is_live: bool = False) -> None:
+        self.is_live = is_live
         self._make = make
         self._is_used = False
         self.shown = shown
@@ -212,12 +213,15 @@ class Origin:
         return found
 
 
-def Iter(items: Any) -> Piece:  # noqa: N802
-    """Take the items of an iterable, or of one that a function without arguments makes for each run."""
+def Iter(items: Any, *, live: bool = False) -> Piece:  # noqa: N802
+    """Take the items of an iterable, or of one that a function without arguments makes for each run.
+
+    With `live` a thread of its own advances it, so that outputs come while the source waits for the world.
+    """
     if not isinstance(items, Iterable | AsyncIterable) and not callable(items):
         raise TypeError(f"Iter takes an iterable, or a function that makes one, not {items!r:.60}")
     written = f"Iter({type(items).__name__})"
-    return Piece(Source((), Origin(items, written)), written)
+    return Piece(Source((), Origin(items, written, is_live=live)), written)
 
 
 def Const(item: Any, limit: int | None = None) -> Piece:  # noqa: N802

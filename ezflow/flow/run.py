@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._loop import call_in_loop
 from ..result import Result
+from .feeder import Feeder
 from .hands import Hands
 from .machine import Machine, Settings
 from .plan import build
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from .._map import Slot
     from ..graph.nodes import Node
+    from .machine import Packet
 
 PATIENCE: Final = 0.002
 """Seconds that a packet waits to be filled by a slow source.  Larger: later first outputs; smaller: more calls (chosen)."""
@@ -50,6 +52,7 @@ class Listener:
         self.expected: dict[Slot, tuple[Any, Any]] = {}
         self._bell = allocate_lock()
         self._bell.acquire()
+        self._has_news = False
         self._is_awaited = False
         self._waker: Callable[[], None] | None = None
 
@@ -60,6 +63,11 @@ class Listener:
     def finished(self, slot: Slot) -> None:
         """Hear the end of a job (any thread)."""
         self.inbox.append(slot)
+        self.ring()
+
+    def tell(self) -> None:
+        """Hear of a source that there is something (any thread)."""
+        self._has_news = True
         self.ring()
 
     def ring(self) -> None:
@@ -77,9 +85,9 @@ class Listener:
     def wait(self, seconds: float | None) -> None:
         """Wait until something is in the inbox, or for so long."""
         self._is_awaited = True
-        if not self.inbox:  # looked at after saying so: neither side can miss the other
+        if not self.inbox and not self._has_news:  # looked at after saying so: neither side can miss the other
             self._bell.acquire(True, -1 if seconds is None else max(seconds, 0))
-        self._is_awaited = False
+        self._is_awaited = self._has_news = False
 
     async def wait_async(self, seconds: float | None, also: Any = None) -> None:
         """Wait in an event loop; also for a task of the source."""
@@ -88,7 +96,8 @@ class Listener:
         loop = get_running_loop()
         future = loop.create_future()
         self._waker = partial(call_in_loop, loop, _resolve, future)
-        if self.inbox:
+        if self.inbox or self._has_news:
+            self._has_news = False
             return
         waited = [future] if also is None else [future, also]
         await wait(waited, timeout=seconds, return_when=FIRST_COMPLETED)
@@ -112,6 +121,10 @@ class Run:
         Where stages run that say nothing else.
     settings : dict
         Of `Settings`, without the number of workers.
+    n_first : int
+        Number of the first stage.
+    is_live : bool
+        Whether a thread of its own advances the source.
     """
 
     def __init__(
@@ -121,6 +134,8 @@ class Run:
         on: Any,
         settings: dict[str, Any],
         n_first: int,
+        *,
+        is_live: bool = False,
     ) -> None:
         self.listener = Listener()
         self._source: Any = source
@@ -130,6 +145,9 @@ class Run:
         self.began = perf_counter()
         try:
             build(self.machine, root, n_first)
+            is_live = is_live or any(collect.max_wait is not None for collect in self.machine.collects)
+            if is_live and not hasattr(source, "__anext__"):
+                self._source = Feeder(self._source, self.listener)
         except BaseException:
             self.close()
             raise
@@ -184,6 +202,7 @@ class Run:
             raise
 
     _pending: Any = None
+    _held: Packet | None = None
 
     def drain(self) -> None:
         """Take the answers that are there, and start what may start then."""
@@ -226,6 +245,14 @@ class Run:
         if n <= 0:
             return False
         items: list[Any] = []
+        if isinstance(self._source, Feeder):
+            fed = self._source.take(n)
+            if fed is None:
+                machine.end()
+            elif fed:
+                machine.put(fed)
+            self._post()
+            return fed is None or bool(fed)
         end = perf_counter() + PATIENCE
         for item in self._source:
             items.append(item)
@@ -256,10 +283,13 @@ class Run:
 
     def _found(self) -> list[Any] | None:
         machine = self.machine
+        held, self._held = self._held, None
+        if held is not None:  # the consumer asks for more, so it has taken that
+            machine.gone(held)
         if machine.outputs:
-            packet = machine.outputs.popleft()
-            items = packet.items
-            machine.gone(packet)
+            self._held = packet = machine.outputs.popleft()
+            items, packet.items = packet.items, []
+            machine.n_out += len(items)
             return items
         if machine.has_all and not self.is_over:
             self._finish()
@@ -293,7 +323,7 @@ class Run:
             if close is not None:
                 close()
         close = getattr(source, "close", None)
-        if close is not None and hasattr(source, "gi_frame"):
+        if close is not None and (hasattr(source, "gi_frame") or isinstance(source, Feeder)):
             try:
                 close()
             except ValueError:

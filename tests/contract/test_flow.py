@@ -210,6 +210,34 @@ def test_break_stops_an_endless_flow(pool: ProcessPoolExecutor) -> None:
     assert pool.submit(work.inc, 1).result(LIMIT) == 2
 
 
+def test_batch_is_let_out_while_the_source_waits(pool: ProcessPoolExecutor) -> None:
+    gate = threading.Event()
+
+    def source() -> Iterator[int]:
+        yield from [1, 2, 3]
+        gate.wait(LIMIT)
+        yield 4
+
+    with Flow(work.inc, Batch(2, max_wait=0.05), work.shown).on(pool).stream(source()) as stream:
+        assert [next(stream), next(stream)] == ["<[2, 3]>", "<[4]>"]
+        gate.set()
+        assert list(stream) == ["<[5]>"]
+
+
+def test_outputs_come_while_a_live_source_waits(pool: ProcessPoolExecutor) -> None:
+    gate = threading.Event()
+
+    def source() -> Iterator[int]:
+        yield 1
+        gate.wait(LIMIT)
+
+    flow = Flow(Iter(source, live=True), work.inc, (work.inc, work.double)).on(pool)
+    with iter(flow) as stream:
+        assert next(stream) == 3
+        gate.set()
+        assert list(stream) == []
+
+
 # ---------------------------------------------------------------- errors
 
 
