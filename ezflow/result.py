@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Final
 
     from typing_extensions import ParamSpec
 
@@ -36,6 +37,10 @@ class Result(Generic[T]):
         What its last run took in its worker.
     pid : int, optional
         Process id of that worker.
+    item : object, optional
+        Of a failure in a flow: what the stage that failed was given.
+    stage : str, optional
+        Of a failure in a flow: the stage.
 
     Attributes
     ----------
@@ -43,7 +48,7 @@ class Result(Generic[T]):
         What the call returned; None if it failed.
     err : BaseException or None
         What it raised, with the worker's own frames in its traceback.
-    index, attempts, seconds, pid : int or float or None
+    index, attempts, seconds, pid, item, stage : object
         Facts that do not take part in comparing; None if they are not known.
 
     Raises
@@ -63,7 +68,7 @@ class Result(Generic[T]):
     ValueError
     """
 
-    __slots__ = ("attempts", "err", "index", "ok", "pid", "seconds")
+    __slots__ = ("attempts", "err", "index", "item", "ok", "pid", "seconds", "stage")
     __match_args__ = ("ok", "err")
 
     ok: T
@@ -72,6 +77,8 @@ class Result(Generic[T]):
     attempts: int | None
     seconds: float | None
     pid: int | None
+    item: object
+    stage: str | None
 
     def __init__(
         self,
@@ -82,6 +89,8 @@ class Result(Generic[T]):
         attempts: int | None = None,
         seconds: float | None = None,
         pid: int | None = None,
+        item: object = None,
+        stage: str | None = None,
     ) -> None:
         if err is not None:
             if not isinstance(err, BaseException):
@@ -95,6 +104,8 @@ class Result(Generic[T]):
         put(self, "attempts", attempts)
         put(self, "seconds", seconds)
         put(self, "pid", pid)
+        put(self, "item", item)
+        put(self, "stage", stage)
 
     @staticmethod
     def capture(fn: Callable[P, U], /, *args: P.args, **kwargs: P.kwargs) -> Result[U]:
@@ -169,11 +180,11 @@ class Result(Generic[T]):
         Result
             With the new value, or this error; with the same facts.
         """
-        facts = {"index": self.index, "attempts": self.attempts, "seconds": self.seconds, "pid": self.pid}
+        facts = {name: getattr(self, name) for name in _FACTS}
         if self.err is not None:
-            return Result(err=self.err, **facts)  # type: ignore[arg-type]  # facts by name
+            return Result(err=self.err, **facts)
         captured = Result.capture(fn, self.ok)
-        return Result(captured.ok, captured.err, **facts)  # type: ignore[arg-type]
+        return Result(captured.ok, captured.err, **facts)
 
     def __bool__(self) -> bool:
         """Tell whether the call succeeded."""
@@ -202,7 +213,7 @@ class Result(Generic[T]):
 
     def _reduce_with(self, dumps: Callable[[object], bytes]) -> tuple[Any, ...]:
         """Reduce, with the help of a pickler that knows what the other side has."""
-        facts = (self.index, self.attempts, self.seconds, self.pid)
+        facts = tuple(getattr(self, name) for name in _FACTS)
         if self.err is None:
             return _rebuild, (self.ok, None, facts)
         from ._tracebacks import pack_exception
@@ -223,6 +234,9 @@ class Result(Generic[T]):
         import traceback
 
         printer.text(repr(self) + "\n" + "".join(traceback.format_exception(self.err)).rstrip())
+
+
+_FACTS: Final = ("index", "attempts", "seconds", "pid", "item", "stage")
 
 
 def envelope(
@@ -262,5 +276,4 @@ def _rebuild(ok: Any, packed: bytes | None, facts: tuple[Any, ...]) -> Result[An
     from ._tracebacks import unpack_exception
 
     err = None if packed is None else unpack_exception(packed, loads)
-    index, attempts, seconds, pid = facts
-    return Result(ok, err, index=index, attempts=attempts, seconds=seconds, pid=pid)
+    return Result(ok, err, **dict(zip(_FACTS, facts, strict=True)))

@@ -129,7 +129,7 @@ class Writes:
     """Writes each item as a line of a file, and passes it on."""
 
     def __init__(self, path: Any, mode: str) -> None:
-        self._file: Any = open(path, mode, **({} if "b" in mode else {"encoding": "utf-8"}))  # noqa: SIM115  # closed below
+        self._file: Any = open(path, mode, encoding=None if "b" in mode else "utf-8")  # noqa: SIM115  # closed below
         self._is_binary = "b" in mode
 
     def feed(self, item: Any) -> Sequence[Any]:

@@ -7,15 +7,13 @@ from threading import Semaphore, Thread
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from .run import Listener
 
 
 class Feeder:
     """Takes as many items as were granted, and rings for each."""
 
-    def __init__(self, source: Iterator[Any], listener: Listener) -> None:
+    def __init__(self, source: Any, listener: Listener) -> None:
         self._source = source
         self._listener = listener
         self._items: deque[Any] = deque()

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ..graph.nodes import Chain
 from .kit import Origin
 from .parse import chain_of, shown
 from .plan import source_of
@@ -69,6 +68,7 @@ class Flow:
     __slots__ = ("_flow_root", "_settings", "_stages")
 
     _flow_root: Node
+    _stages: tuple[Any, ...]
     _settings: dict[str, Any]
 
     def __init__(self, *stages: Any) -> None:
@@ -123,7 +123,9 @@ class Flow:
     def _begin(self, source: Any, *, has_source: bool) -> Run:
         origin, rest = source_of(self._flow_root)
         if has_source and origin is not None:
-            raise TypeError(f"this flow has a source of its own, {origin.shown}: iterate it, or leave the source out")
+            raise TypeError(
+                f"this flow has a source of its own, {origin.shown}: iterate it, or leave the source out"
+            )
         if not has_source and origin is None:
             raise TypeError("this flow has no source: give it to stream or run, or put Iter(...) first")
         if has_source and not isinstance(source, Iterable | AsyncIterable):
@@ -192,7 +194,9 @@ class Flow:
         words = "".join(
             f".{word}({'' if given is True else f'{given!r:.40}'})"
             for word, given in (
-                (_WRITTEN.get(name, name), given) for name, given in self._settings.items() if name != "ordered"
+                (_WRITTEN.get(name, name), given)
+                for name, given in self._settings.items()
+                if name != "ordered"
             )
         )
         if not self._settings.get("ordered", True):

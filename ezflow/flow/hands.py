@@ -277,7 +277,7 @@ class _PassOn:
 
 
 class HereHand:
-    """This thread."""
+    """The thread that moves the run."""
 
     n_workers = 1
 

@@ -167,7 +167,9 @@ def By(n: int, fn: Any, *args: Any, **kwargs: Any) -> Piece:  # noqa: N802
     _number("By", n)
     written = f"By({n}, {shown(fn)})"
     if isinstance(fn, type) and issubclass(fn, Stage):
-        return Piece(Copies(tuple(Living((), fn(*args, **kwargs), 1, fn.__name__) for _ in range(n))), written)
+        return Piece(
+            Copies(tuple(Living((), fn(*args, **kwargs), 1, fn.__name__) for _ in range(n))), written
+        )
     if args or kwargs:
         fn = Map(fn, *args, **kwargs)
     return Piece(Copies((parse(fn, ("By",)),) * n), written)
@@ -242,7 +244,7 @@ def Read(path: Any, mode: str = "r") -> Piece:  # noqa: N802
 def lines_of(path: Any, mode: str) -> Iterator[Any]:
     """Yield the lines of a file."""
     end: Any = b"\n" if "b" in mode else "\n"
-    with open(path, mode, **({} if "b" in mode else {"encoding": "utf-8"})) as file:
+    with open(path, mode, encoding=None if "b" in mode else "utf-8") as file:
         for line in file:
             yield line.removesuffix(end)
 

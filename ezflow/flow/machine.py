@@ -51,7 +51,9 @@ class Settings:
         self.keep = keep or handler is not None
         self.handler = handler
         self.max_pending = max_pending
-        self.n_running = 4 * n_workers  # jobs under way: enough to be sent ahead, few enough to be stopped soon
+        self.n_running = (
+            4 * n_workers
+        )  # jobs under way: enough to be sent ahead, few enough to be stopped soon
         self.n_packets = 8 * n_workers
         self.n_workers = n_workers
 
@@ -210,6 +212,7 @@ class Work(Operation):
             machine.works.append(self)
 
     def take(self, packet: Packet) -> None:
+        """Take a packet."""
         if self.gate is None:
             self._enter(packet)
         else:
@@ -358,6 +361,7 @@ class Collect(Operation):
         machine.collects.append(self)
 
     def take(self, packet: Packet) -> None:
+        """Take a packet."""
         for one in self._gate.admit(packet):
             self._feed(one)
 
@@ -491,15 +495,14 @@ class _Groups:
 class Deals(Fork):
     """Sends each item to one branch, in turn."""
 
-    def __init__(
-        self, machine: Machine, after: Operation | None, note: str, table: tuple[int, ...]
-    ) -> None:
+    def __init__(self, machine: Machine, after: Operation | None, note: str, table: tuple[int, ...]) -> None:
         super().__init__(machine, after, note)
         self._table = table
         self._n = 0
         self._gate = Gate(ordered=machine.settings.ordered)
 
     def take(self, packet: Packet) -> None:
+        """Take a packet."""
         for one in self._gate.admit(packet):
             items: list[list[Any]] = [[] for _ in self.branches]
             memo: list[int] = []
@@ -514,6 +517,7 @@ class Deals(Fork):
             self.send(one, items, memo)
 
     def join(self, i: int, item: Any, memo: Any, reads: list[_Groups], outs: list[Any]) -> None:
+        """Add what came of one item."""
         outs += reads[memo[i]].next()
 
 
@@ -535,6 +539,7 @@ class Sorts(Fork):
         self._default = default
 
     def take(self, packet: Packet) -> None:
+        """Take a packet."""
         settings = self.machine.settings
         items: list[list[Any]] = [[] for _ in self.branches]
         memo: list[Any] = []
@@ -565,6 +570,7 @@ class Sorts(Fork):
         self.send(packet, items, memo)
 
     def join(self, i: int, item: Any, memo: Any, reads: list[_Groups], outs: list[Any]) -> None:
+        """Add what came of one item."""
         found = memo[i]
         outs += found if isinstance(found, list) else reads[found].next()
 
@@ -577,12 +583,14 @@ class Copying(Fork):
         self._is_row = is_row
 
     def take(self, packet: Packet) -> None:
+        """Take a packet."""
         items = packet.items
         if packet.has_failures:
             items = [item for item in items if type(item) is not Failure]
         self.send(packet, [list(items) for _ in self.branches], None)
 
     def join(self, i: int, item: Any, memo: Any, reads: list[_Groups], outs: list[Any]) -> None:
+        """Add what came of one item."""
         groups = [read.next() for read in reads]
         if not self._is_row:
             for group in groups:
@@ -614,6 +622,7 @@ class Back(Operation):
         self._branch = branch
 
     def take(self, packet: Packet) -> None:
+        """Take a packet."""
         self._fork.back(self._branch, packet)
 
 
@@ -625,6 +634,7 @@ class Output(Operation):
         self._gate = Gate(ordered=machine.settings.ordered)
 
     def take(self, packet: Packet) -> None:
+        """Take a packet."""
         machine = self.machine
         for one in self._gate.admit(packet):
             if one.items:
@@ -709,9 +719,7 @@ class Machine:
         most = self.settings.n_running
         for work in reversed(self.works):
             while (
-                work.waiting
-                and self.n_running < most
-                and (work.limit is None or work.n_running < work.limit)
+                work.waiting and self.n_running < most and (work.limit is None or work.n_running < work.limit)
             ):
                 work.n_running += 1
                 self.n_running += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ..errors import GraphError
@@ -82,9 +83,7 @@ def _parse(thing: Any, path: Path, within: set[int]) -> Generator[Any, Any, Node
     if isinstance(thing, Stage):
         return Living(stage=thing, name=type(thing).__name__)
     if thing is DROP:
-        raise wrong(
-            path, "DROP is no stage", "Return it for an item that is to be dropped, or use Filter."
-        )
+        raise wrong(path, "DROP is no stage", "Return it for an item that is to be dropped, or use Filter.")
     if isinstance(thing, dict):
         raise wrong(
             path,
@@ -92,9 +91,7 @@ def _parse(thing: Any, path: Path, within: set[int]) -> Generator[Any, Any, Node
             "Write a set, Broadcast(...), or Route(key, {...}).",
         )
     if isinstance(thing, type) and issubclass(thing, Stage):
-        raise wrong(
-            path, f"{thing.__name__} is a class", f"Make an object of it: {thing.__name__}(...)."
-        )
+        raise wrong(path, f"{thing.__name__} is a class", f"Make an object of it: {thing.__name__}(...).")
     kind = next((one for one in (list, tuple, set, frozenset) if isinstance(thing, one)), None)
     if kind is None:
         if callable(thing):
@@ -111,7 +108,8 @@ def _parse(thing: Any, path: Path, within: set[int]) -> Generator[Any, Any, Node
     if id(thing) in within:
         raise wrong(path, "a list is inside itself", "Write the stages out.")
     within.add(id(thing))
-    members = list(thing) if kind in (list, tuple) else _sorted(thing, path)
+    written: Any = thing
+    members = list(written) if kind in (list, tuple) else _sorted(written, path)
     parts = []
     for i, member in enumerate(members, 1):
         parts.append((yield _parse(member, (*path, str(i)), within)))
@@ -150,10 +148,12 @@ def _sorted(members: Any, path: Path) -> list[Any]:
             )
         named.append((name, member))
     named.sort(key=lambda one: one[0])
-    for (name, _), (other, _) in zip(named, named[1:], strict=False):
+    for (name, _), (other, _) in pairwise(named):
         if name == other:
             raise wrong(
-                path, f"two branches of a set are named {name!r}", "Write Broadcast(f, g), which keeps the order."
+                path,
+                f"two branches of a set are named {name!r}",
+                "Write Broadcast(f, g), which keeps the order.",
             )
     return [member for _, member in named]
 
@@ -176,11 +176,12 @@ def branch_name(member: Any) -> str | None:
 
 def shown(thing: Any) -> str:
     """Show a stage as it is written."""
-    for kind, (opening, closing) in _BRACKETS.items():
+    for kind, brackets in _BRACKETS.items():
         if isinstance(thing, kind):
             members = _sorted(thing, ()) if kind in (set, frozenset) else thing
             inside = ", ".join(map(shown, members))
-            return f"{opening}{inside}{',' if kind is tuple and len(thing) == 1 else ''}{closing}"
+            comma = "," if kind is tuple and len(thing) == 1 else ""
+            return f"{brackets[0]}{inside}{comma}{brackets[1]}"
     if callable(thing) and not isinstance(thing, Graph | Stage):
         return text_of(thing)
     return f"{thing!r:.60}"

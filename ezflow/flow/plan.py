@@ -90,9 +90,7 @@ class _Builder:
             program = tuple(step(part, place) for part, place in group)
             is_light = all(kind == UNBATCH for kind, _, _ in program)
             note = program[0][2] if len(program) == 1 else f"{program[0][2]} to {program[-1][2]}"
-            return Work(
-                machine, after, program, note, sees_order=isinstance(node, Deal), is_light=is_light
-            )
+            return Work(machine, after, program, note, sees_order=isinstance(node, Deal), is_light=is_light)
         note = note_of(path, node)
         if isinstance(node, Plain):
             alone = any(name in node.options for name in ("timeout", "within", "retry", "priority"))
@@ -109,9 +107,7 @@ class _Builder:
             )
         if isinstance(node, Collecting):
             collector = node.make(*node.args)
-            return Collect(
-                machine, after, collector, note, in_branch=in_branch, max_wait=node.max_wait
-            )
+            return Collect(machine, after, collector, note, in_branch=in_branch, max_wait=node.max_wait)
         fork: Fork
         if isinstance(node, Deal):
             fork = Deals(machine, after, note, table_of(node))
@@ -121,9 +117,7 @@ class _Builder:
                 refuse_collecting(node, path)
         elif isinstance(node, Routes):
             default = len(node.keys) if len(node.parts) > len(node.keys) else None
-            fork = Sorts(
-                machine, after, note, node.key, {key: i for i, key in enumerate(node.keys)}, default
-            )
+            fork = Sorts(machine, after, note, node.key, {key: i for i, key in enumerate(node.keys)}, default)
         else:
             raise wrong(path, f"{type(node).__name__} is not known here", "This is a bug of ezflow.")
         for i, part in reversed(list(enumerate(node.parts))):

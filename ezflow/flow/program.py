@@ -124,7 +124,8 @@ def run_items(
                 continue
         except Exception as error:
             if not keep:
-                raise noted(error, steps[j][2], value)
+                noted(error, steps[j][2], value)
+                raise
             more = _instead(steps, j, value, error, handler)
         n = len(outs)
         for out in more:
@@ -142,7 +143,7 @@ def _outputs(
     steps: Program, j: int, value: Any, position: int, keep: bool, handler: Callable[..., object] | None
 ) -> Generator[Any]:
     """Yield what comes of one item from step `j` on."""
-    for j in range(j, len(steps)):
+    while j < len(steps):
         kind, what, note = steps[j]
         try:
             if kind == MAP:
@@ -150,10 +151,12 @@ def _outputs(
                 if type(value) in _SPECIAL:
                     yield from _after(steps, j, taken, value, keep, handler)
                     return
+                j += 1
                 continue
             if kind == FILTER:
                 if not what(value):
                     return
+                j += 1
                 continue
             if kind == UNBATCH:
                 inner: Iterator[Any] = iter(value)
@@ -180,7 +183,8 @@ def _outputs(
                 inner = _outputs(program, 0, value, 0, keep, handler)
         except Exception as error:
             if not keep:
-                raise noted(error, note, value)
+                noted(error, note, value)
+                raise
             yield from _instead(steps, j, value, error, handler)
             return
         yield from _go_on(steps, j, value, inner, keep, handler)
@@ -203,7 +207,8 @@ def _after(
         value = finished(value)
     except Exception as error:
         if not keep:
-            raise noted(error, steps[j][2], taken)
+            noted(error, steps[j][2], taken)
+            raise
         return _instead(steps, j, taken, error, handler)
     return _go_on(steps, j, taken, iter((value,) if is_one else value), keep, handler)
 
@@ -224,7 +229,8 @@ def _go_on(
             return
         except Exception as error:
             if not keep:
-                raise noted(error, steps[j][2], taken)
+                noted(error, steps[j][2], taken)
+                raise
             yield from _instead(steps, j, taken, error, handler)
             return
         if type(value) is Failure:

@@ -85,7 +85,9 @@ class Listener:
     def wait(self, seconds: float | None) -> None:
         """Wait until something is in the inbox, or for so long."""
         self._is_awaited = True
-        if not self.inbox and not self._has_news:  # looked at after saying so: neither side can miss the other
+        if (
+            not self.inbox and not self._has_news
+        ):  # looked at after saying so: neither side can miss the other
             self._bell.acquire(True, -1 if seconds is None else max(seconds, 0))
         self._is_awaited = self._has_news = False
 
@@ -146,7 +148,7 @@ class Run:
         try:
             build(self.machine, root, n_first)
             is_live = is_live or any(collect.max_wait is not None for collect in self.machine.collects)
-            if is_live and not hasattr(source, "__anext__"):
+            if is_live and not hasattr(source, "__anext__"):  # asyncio waits for those itself
                 self._source = Feeder(self._source, self.listener)
         except BaseException:
             self.close()
@@ -356,7 +358,11 @@ def _plain(error: BaseException, job: Any) -> BaseException:
 
     from ..errors import WorkerDied
 
-    if isinstance(error, BrokenExecutor) and not isinstance(error, WorkerDied) and error.__cause__ is not None:
+    if (
+        isinstance(error, BrokenExecutor)
+        and not isinstance(error, WorkerDied)
+        and error.__cause__ is not None
+    ):
         from .nodes import Living
 
         if isinstance(job.op.extra, Living):
@@ -366,4 +372,6 @@ def _plain(error: BaseException, job: Any) -> BaseException:
 
 def result_of(item: Any) -> Result[Any]:
     """Put an output into its envelope."""
-    return Result(err=item.error) if type(item) is Failure else Result(item)
+    if type(item) is Failure:
+        return Result(err=item.error, item=item.item, stage=item.note)
+    return Result(item)

@@ -12,7 +12,20 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ezflow.flow.kit import Batch, Broadcast, By, Filter, Map, Rebatch, Route, Seq, Serial, Unbatch, Window, Zip
+from ezflow.flow.kit import (
+    Batch,
+    Broadcast,
+    By,
+    Filter,
+    Map,
+    Rebatch,
+    Route,
+    Seq,
+    Serial,
+    Unbatch,
+    Window,
+    Zip,
+)
 from ezflow.flow.kit import Parallel as Deal
 from ezflow.flow.machine import Machine, Settings
 from ezflow.flow.parse import chain_of
@@ -196,7 +209,11 @@ def test_flow_means_what_the_interpreter_says(
 def trees_without_order(draw: Callable[[Any], Any], depth: int) -> Any:
     """Give a tree whose outputs do not depend on the order of items."""
     tree = draw(trees(depth))
-    return tree if not any(word in repr(tree) for word in ("'tuple'", "'batch'", "'window'")) else ("call", work.two)
+    return (
+        tree
+        if not any(word in repr(tree) for word in ("'tuple'", "'batch'", "'window'"))
+        else ("call", work.two)
+    )
 
 
 @settings(deadline=None)
