@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import inspect
 import random
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ezflow import ProcessPoolExecutor
+from ezflow.flow.flow import Flow
 from ezflow.flow.kit import (
     Batch,
     Broadcast,
@@ -225,6 +229,32 @@ def test_unordered_flow_gives_the_same_outputs_in_some_order(stages: list[Any], 
     found = simulate(list(map(written, stages)), list(range(n)), seed, keep=True, ordered=False)
 
     assert sorted(map(repr, comparable(found))) == sorted(map(repr, comparable(expected)))
+
+
+@pytest.fixture
+def processes() -> Iterator[ProcessPoolExecutor]:
+    with ProcessPoolExecutor(2) as executor:
+        list(executor.map(time.sleep, [0.1] * 4))
+        yield executor
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(trees(3), min_size=1, max_size=4), st.integers(0, 40))
+def test_run_on_processes_means_the_same(processes: ProcessPoolExecutor, stages: list[Any], n: int) -> None:
+    interpreter = Interpreted(("serial", stages))
+    expected = [out for item in range(n) for out in interpreter.feed(item)] + interpreter.flush()
+    flow = Flow(*map(written, stages)).results()
+
+    for on in (processes, "inline"):
+        outs = list(flow.on(on).stream(range(n)))
+
+        found = [out.ok if out else ("failed", repr(out.err), out.item) for out in outs]
+        assert repr(found) == repr(comparable(expected))
+
+
+def test_thousands_of_stages_need_no_deep_stack() -> None:
+    assert simulate([work.inc] * 5_000, [1, 2], 1) == [5_001, 5_002]
+    assert simulate([Batch(1), Unbatch()] * 1_000, [1, 2], 1) == [1, 2]
 
 
 def test_kit_reads_as_it_says() -> None:
