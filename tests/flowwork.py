@@ -120,3 +120,15 @@ class Counting(Stage):
 class BadSetup(Stage):
     def setup(self) -> None:
         raise OSError("no such model")
+
+
+class CountingUntil3(Counting):
+    def do(self, item: Any) -> Any:
+        if item == 3:
+            os._exit(3)
+        return super().do(item)
+
+
+class BadTeardown(Stage):
+    def teardown(self) -> None:
+        raise OSError("cannot clean up")

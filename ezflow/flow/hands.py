@@ -112,7 +112,7 @@ class PoolHand:
             job,
             run_items,
             (work.program, job.base, settings.keep, settings.handler, job.items),
-            work.note,
+            f"flow stage {work.note}",
             plan,
         )
 
@@ -180,7 +180,7 @@ class LivingHand:
         slot = Slot(self._listener)
         self._listener.expect(slot, job, self)
         hand._slots[job] = slot
-        hand.pool._post(slot, run_living, args, {}, label=job.op.note, context=hand._context)
+        hand.pool._post(slot, run_living, args, {}, label=f"flow stage {job.op.note}", context=hand._context)
 
     def ended(self, job: Job) -> None:
         """Let its worker be free."""

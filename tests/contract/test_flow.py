@@ -37,6 +37,7 @@ from ezflow.flow.kit import (
 )
 from ezflow.flow.program import DROP
 from tests import flowwork as work
+from tests import graphwork
 
 LIMIT = 60.0
 PROMPT = 20.0
@@ -218,10 +219,14 @@ def test_batch_is_let_out_while_the_source_waits(pool: ProcessPoolExecutor) -> N
         gate.wait(LIMIT)
         yield 4
 
-    with Flow(work.inc, Batch(2, max_wait=0.05), work.shown).on(pool).stream(source()) as stream:
-        assert [next(stream), next(stream)] == ["<[2, 3]>", "<[4]>"]
+    with Flow(work.inc, Batch(1000, max_wait=0.05), work.listed).on(pool).stream(source()) as stream:
+        seen: list[int] = []
+        while len(seen) < 3:  # in as many batches as the machine is slow
+            seen += next(stream)[0]
         gate.set()
-        assert list(stream) == ["<[5]>"]
+
+        assert seen == [2, 3, 4]
+        assert list(stream) == [[[5]]]
 
 
 def test_outputs_come_while_a_live_source_waits(pool: ProcessPoolExecutor) -> None:
@@ -358,3 +363,58 @@ def test_as_many_stages_as_were_wanted_share_the_items(pool: ProcessPoolExecutor
     lives = [path.read_text() for path in tmp_path.iterdir()]
     assert 1 <= len(lives) <= 3
     assert all(life.count("setup") == life.count("teardown") == 1 for life in lives)
+
+
+def test_failing_teardown_is_raised_after_the_outputs(pool: ProcessPoolExecutor) -> None:
+    stream = Flow(work.BadTeardown()).on(pool).stream([1, 2])
+
+    assert [next(stream), next(stream)] == [1, 2]
+    with pytest.raises(OSError, match="cannot clean up"):
+        next(stream)
+
+
+def test_stage_is_set_up_again_where_a_worker_died(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
+    outs = list(Flow(work.CountingUntil3(str(tmp_path))).on(pool).results().stream(range(6)))
+
+    assert [out.ok and out.ok[0] for out in outs] == [0, 1, 2, None, 4, 5]
+    lives = sorted(path.read_text().split("\n")[0] for path in tmp_path.iterdir())
+    assert lives == ["setup", "setup"]
+
+
+# ---------------------------------------------------------------- faults, everywhere
+
+
+@pytest.mark.parametrize("place", ["first", "middle", "last"])
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (graphwork.die, WorkerDied),
+        (graphwork.leave, WorkerDied),
+        (graphwork.unsendable, PicklingError),
+        (graphwork.poisonous, Exception),
+        (graphwork.raising, ZeroDivisionError),
+    ],
+)
+def test_fault_ends_in_its_error_wherever_it_is(
+    default_pool_of_two: ProcessPoolExecutor, fault: Callable[..., Any], kind: type[Exception], place: str
+) -> None:
+    stages = {
+        "first": [fault, Batch(1), work.listed],
+        "middle": [work.inc, Batch(1), fault, Batch(1), work.listed],
+        "last": [work.inc, Batch(1), fault],
+    }[place]
+    flow = Flow(*stages).on(default_pool_of_two)
+
+    outs = list(flow.results().stream(range(3)))
+    with pytest.raises(kind) as caught:
+        list(flow.stream(range(3)))
+
+    assert [type(out.err) for out in outs] == [type(caught.value)] * 3
+    assert f"({fault.__name__}), with the item" in notes(caught.value)
+    assert list(Flow(work.inc).on(default_pool_of_two).stream([1])) == [2]
+
+
+@pytest.fixture
+def default_pool_of_two() -> Iterator[ProcessPoolExecutor]:
+    with ProcessPoolExecutor(2) as executor:
+        yield executor
