@@ -107,7 +107,8 @@ def _check(node: Node, flow: Flow, path: Path) -> Generator[Any, Any, Flow]:
         return Flow(1, giver=node)
     if isinstance(node, Whole):
         if is_only_named(node):
-            return (yield _enter(node.parts[0], flow, path))
+            passed: Flow = yield _enter(node.parts[0], flow, path)
+            return passed
         if node.options.get("star"):
             if flow.names or flow.n not in (None, 1):
                 raise wording.not_one(path, ".star()", flow.given)
