@@ -247,7 +247,7 @@ def _find(plan: Plan, name: str) -> tuple[int, Step | None]:
     parts, names = plan.parts, plan.names
     path = name
     if name not in parts:
-        paths = names.get(name, [])
+        paths = list(dict.fromkeys(names.get(name, ())))
         if not paths:
             raise wording.no_part(name, parts)
         if len(paths) > 1:

@@ -364,7 +364,9 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
         root = self._root
         if isinstance(root, Call) and len(root.options):
             star = root.options.get("star")
-            options = root.options.without(*Options.WHAT_GOES_IN, "progress")
+            options = root.options.without(
+                *Options.WHAT_GOES_IN, "progress", "on"
+            )  # `_lane` sees to the last
             return Call((), root.fn, options.having("star", True) if star else options, root.mode)
         return root
 
