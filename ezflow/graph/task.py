@@ -53,6 +53,9 @@ class Task(Graph[P, R], Carrier[P, R]):
                 put(self, name, value)
         put(self, "__wrapped__", fn)
 
+    def _giving(self, name: str, value: Any = True) -> Any:
+        return self._having(name, value)  # also what only a pool can keep, to which it may be submitted
+
     def _with(self, options: Options) -> Self:
         made = super()._with(options)
         made._look_like(self.fn)
