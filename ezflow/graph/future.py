@@ -21,6 +21,13 @@ T = TypeVar("T")
 class GraphFuture(Future[T]):
     """The pending result of a graph: a `Future` that also shows its parts.
 
+    Parameters
+    ----------
+    graph : Graph
+        What runs.
+    desk : object
+        Whom it turns to, as a future turns to its pool.
+
     Attributes
     ----------
     graph : Graph

@@ -68,6 +68,15 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
     Immutable: every word gives a new graph.  It can be called, submitted, mapped, pickled, compared, and put into other
     graphs.
 
+    Parameters
+    ----------
+    root : Node
+        What the literals were parsed to.
+    options : Options
+        What was hung on it.
+    already : Graph, optional
+        One of the same parts that was checked.
+
     Notes
     -----
     Calling it blocks; an error, or Ctrl-C, cancels what else is running of it.  It runs on the executor given by `on`,
@@ -556,12 +565,24 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
 
     @property
     def nodes(self) -> tuple[str, ...]:
-        """Paths of its stages, in written order."""
+        """Give the paths of its stages.
+
+        Returns
+        -------
+        tuple of str
+            In written order.
+        """
         return self.picture().nodes
 
     @property
     def edges(self) -> tuple[Edge, ...]:
-        """From which stage to which something flows, and under what name."""
+        """Say from which stage to which something flows, and under what name.
+
+        Returns
+        -------
+        tuple of Edge
+            In written order.
+        """
         return self.picture().edges
 
     def picture(self) -> Picture:

@@ -29,6 +29,13 @@ class Task(Graph[P, R], Carrier[P, R]):
 
     Called, it runs where graphs run, with its options.  Submitted to a pool, or given to its `map`, it brings them along.
 
+    Parameters
+    ----------
+    fn : callable
+        The function, or another task, whose options these overrule.
+    options : Options
+        How it is to be run.
+
     Attributes
     ----------
     fn : callable
