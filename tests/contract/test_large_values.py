@@ -15,7 +15,7 @@ import pytest
 
 from ezflow import ProcessPoolExecutor
 from tests import work
-from tests.contract.gates import LIMIT, Gate, warm, workers
+from tests.contract.gates import LIMIT, Gate, wait_until, warm, workers
 
 MakePool = Callable[..., ProcessPoolExecutor]
 
