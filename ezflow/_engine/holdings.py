@@ -74,10 +74,15 @@ class Spare:
         arena_now().trim()
 
     def end(self) -> None:
-        """Listen no more."""
+        """Listen no more, and hold nobody: what a pool was made with goes with it, and not at some later collection."""
+        self._tell = _say_nothing
         if self._is_listening:
             arena_now().forget(self._hear)
             self.give_up()
+
+
+def _say_nothing() -> None:
+    """Stand in for whoever was told."""
 
 
 class Holdings:
