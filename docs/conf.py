@@ -28,7 +28,10 @@ nitpick_ignore_regex = [
         r"(Exception|RuntimeError|TimeoutError|TypeError|AttributeError|KeyboardInterrupt|BrokenProcessPool)",
     ),
     # numpydoc turns these words of a Returns or Raises section into links.
-    (r"py:.*", r"(T|P|optional|iterator|callable|ezflow\._.*|ezflow\.modifiers\..*|ezflow\.future\.T)"),
+    (
+        r"py:.*",
+        r"(T|P|optional|iterator|callable|ezflow\._.*|ezflow\.modifiers\..*|ezflow\.future\.T|ezflow\.graph\.future\.T)",
+    ),
 ]
 
 html_theme = "furo"

@@ -61,7 +61,6 @@ class Call(Job):
         "index",
         "interrupted",
         "label",
-        "loans",
         "needs",
         "payload",
         "sink",
@@ -86,7 +85,6 @@ class Call(Job):
         self.context: Context | None = None  # of the submitter, where output is forwarded
         self.payload = payload
         self.beside: Sequence[Part] = ()  # large buffers that are not in the payload
-        self.loans: Sequence[int] = ()  # of those, to the worker that has the call
         self.needs = needs
         self.label = label
         self.sink = sink

@@ -41,7 +41,7 @@ class SealedAnswer:
         beside: Shipment | OSError | None = None,
     ) -> None:
         self._kind = kind
-        self._beside = beside
+        self._beside: Shipment | OSError | list[memoryview] | None = beside
         self._payload = payload
         self._label = label
         self._limit: float | None = None
@@ -68,7 +68,9 @@ class SealedAnswer:
                 if self.stays_packed:
                     return self._handle(), None
                 payload, beside = self._contents()
-                return unpack_value(payload, self._label, beside), None
+                value = unpack_value(payload, self._label, beside)
+                self._beside = None
+                return value, None
             except KeyboardInterrupt:
                 raise
             except errors.UnpicklingError as error:
@@ -82,19 +84,24 @@ class SealedAnswer:
         from ._memory.reference import Ref
 
         shipment, self._beside = self._beside, None
-        if shipment is None or isinstance(shipment, OSError):
-            raise shipment or RuntimeError("the value did not come with its answer")
+        if shipment is None or isinstance(shipment, OSError | list):
+            raise (
+                shipment
+                if isinstance(shipment, OSError)
+                else RuntimeError("the value did not come with its answer")
+            )
         return Ref[object](shipment.parts(), loads(self._payload))
 
     def _contents(self) -> tuple[bytes | bytearray | memoryview, Sequence[memoryview]]:
         """Give the bytes and the large buffers beside them."""
-        shipment, self._beside = self._beside, None
-        if shipment is None:
+        beside = self._beside
+        if beside is None:
             return self._payload, ()
-        if isinstance(shipment, OSError):
-            raise shipment
-        views = shipment.open()
-        return self._payload or views.pop(), views
+        if isinstance(beside, OSError):
+            raise beside
+        if not isinstance(beside, list):  # opened once, whatever happens to whoever looks at it
+            beside = self._beside = beside.open()
+        return (self._payload, beside) if self._payload else (beside[-1], beside[:-1])
 
     def error(self) -> BaseException:
         """Rebuild the error; one that ended several runs says so."""

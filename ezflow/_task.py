@@ -31,6 +31,18 @@ class Carrier(Generic[P, T]):
         self.fn = fn
         self._options = options
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Carrier):
+            return NotImplemented
+        return bool(self.fn == other.fn) and self._options == other._options
+
+    def __hash__(self) -> int:
+        return hash((self.fn, self._options))
+
+    def __repr__(self) -> str:
+        """Show it as it is written."""
+        return f"task({getattr(self.fn, '__qualname__', self.fn)}){self._options.written()}"
+
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call the function here; the options have no part in it."""
         return self.fn(*args, **kwargs)

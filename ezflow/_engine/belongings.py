@@ -80,7 +80,7 @@ class Belongings:
         if beside:
             if self._lending is None:
                 self._lending = Lending(self._desk)
-            table, _ = self._lending.offer(beside)
+            table = self._lending.offer(beside)
             frames.append(_frame(call, LOAN, table))
             gone = self._lending.outgrown()
             if gone:

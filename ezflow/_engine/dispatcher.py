@@ -357,7 +357,6 @@ class Dispatcher(Postbox):
             kept, gone = found[: command.keep], found[command.keep :]
         if kept:
             link.put_back_claims(kept)
-        link.holdings.take_back(map(self._machine.flight(link.worker).get, gone))
         self._obey(self._machine.handle(ev.Revoked(link.worker, gone, monotonic())))
 
     def _collect(self, worker: int) -> None:

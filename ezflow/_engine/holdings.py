@@ -14,7 +14,7 @@ from .._wire.messages import FORGET, HEADER, LOAN, RETURN
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from .._call import Call
     from .._memory.borrowing import Borrowing, Shipment
@@ -24,7 +24,8 @@ SPARE_SECONDS: Final = 5.0
 """Seconds without use after which memory is given back to the system."""
 
 TELL_FROM: Final = 1 << 20
-"""Bytes from which on a worker is told at once that its memory is free again; of less it hears with its next call."""
+"""Bytes, in all, from which on a worker is told at once that its memory is free again; of less it hears with its next
+call."""
 
 
 class Spare:
@@ -73,10 +74,15 @@ class Spare:
         arena_now().trim()
 
     def end(self) -> None:
-        """Listen no more."""
+        """Listen no more, and hold nobody: what a pool was made with goes with it, and not at some later collection."""
+        self._tell = _say_nothing
         if self._is_listening:
             arena_now().forget(self._hear)
             self.give_up()
+
+
+def _say_nothing() -> None:
+    """Stand in for whoever was told."""
 
 
 class Holdings:
@@ -97,6 +103,7 @@ class Holdings:
         self._reserve = Reserve()
         self._spare = spare
         self._ring = ring
+        self._n_owed = 0  # bytes that came back since the worker was told
         self._shipments: dict[int, Shipment | OSError] = {}
         self._borrowing: Borrowing | None = None
         self._lending: Lending | None = None
@@ -119,7 +126,9 @@ class Holdings:
             self._borrowing.forget(payload)
 
     def _on_return(self, nbytes: int) -> None:
-        if nbytes >= TELL_FROM:
+        self._n_owed += nbytes
+        if self._n_owed >= TELL_FROM:
+            self._n_owed = 0
             self._ring()
 
     def shipment(self, call: int) -> Shipment | OSError | None:
@@ -133,19 +142,10 @@ class Holdings:
 
             self._lending = Lending(self._desk)
             self._spare.begin()
-        table, call.loans = self._lending.offer(call.beside, private=call.retry is not None)
+        table = self._lending.offer(call.beside, private=call.retry is not None)
         gone = self._lending.outgrown()
         frame = _frame(call.id, LOAN, table)
         return frame + _frame(0, FORGET, gone) if gone else frame
-
-    def take_back(self, calls: Iterable[Call | None]) -> None:
-        """End the loans of calls that the worker has not begun with."""
-        if self._lending is None:
-            return
-        for call in calls:
-            if call is not None:
-                self._lending.take_back(call.loans)
-                call.loans = ()
 
     @property
     def has_word(self) -> bool:

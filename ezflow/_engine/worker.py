@@ -338,7 +338,7 @@ class _Loop:
             self._leave_if_forked()
             self._log_failure(error)
             self._let_out()
-            self._send(0, INIT_FAILED, 0, 0, self._pack_error(error, []))
+            self._send(0, INIT_FAILED, 0, 0, pack_exception(error, self._space.pack_value))
             return False
         self._leave_if_forked()
         self._let_out()

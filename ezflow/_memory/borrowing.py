@@ -7,11 +7,12 @@ import os
 import socket
 import sys
 import weakref
+from array import array
 from collections import deque
 
 from .cargo import COUNT, ENTRY, EXCLUSIVE, FOREIGN, INLINE, Span
 from .lending import FORGOTTEN, KEPT, NUMBER, RETURN, SPOILED
-from .segments import foreign
+from .segments import foreign, n_forks, read_memory
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
@@ -21,11 +22,8 @@ if TYPE_CHECKING:
     from .cargo import Part
     from .reserve import Reserve
 
-MOST_PRIVATE: Final = 64
-"""Private mappings at the same time; beyond, what comes is copied out at once."""
-
-_n_forks = 0
-"""Forks of this process: what was on loan at one of them may be looked at by the child for ever."""
+MOST_MAPPED: Final = 128
+"""Loans that are mapped in this process at the same time, each for a descriptor or two; beyond, they are copied out."""
 
 
 class _Place:
@@ -47,12 +45,7 @@ class _Place:
 
     def read(self, nbytes: int) -> bytearray:
         """Copy the first bytes."""
-        data = bytearray(nbytes)
-        with memoryview(data) as view:
-            done = 0
-            while done < nbytes:
-                done += os.preadv(self.fd, [view[done:]], done)
-        return data
+        return read_memory(self.fd, 0, nbytes)
 
     def __del__(self) -> None:
         if self.fd >= 0:
@@ -87,7 +80,6 @@ class Borrowing:
         self.returned: deque[tuple[int, int, int]] = deque()  # loan, forks when it began, flags
         self._tell = tell
         self.nbytes = 0  # that were lent by the other side
-        self.private: dict[int, None] = {}  # loans that have a mapping of their own
 
     def accept(self, table: bytes | bytearray) -> Shipment:
         """Take a table; OSError if a descriptor could not be received.  Looks at no memory yet."""
@@ -105,45 +97,67 @@ class Borrowing:
                 inline.append(view[position : position + nbytes])
                 position += nbytes
             elif loan not in loans:
-                try:
-                    place = self._places.get(number) or self._receive(number, size)
-                except OSError as caught:
-                    error = caught
-                    self.returned.append((loan, _n_forks, FORGOTTEN))
-                    continue
-                if self._reserve is not None and not self._reserve.renew():
-                    place.copy_out()
-                    self._reserve.renew()
-                    self._places.pop(number, None)
-                    self.returned.append((loan, _n_forks, FORGOTTEN))
-                elif not how & FOREIGN:
-                    self._places[number] = place
+                place = self._places.get(number)
+                if place is None or place.copied is not None:
+                    try:
+                        place = self._receive(number, size, place)
+                    except OSError as caught:
+                        error = caught
+                        self.returned.append((loan, n_forks(), FORGOTTEN))
+                        continue
+                    if place.copied is not None:
+                        self.returned.append((loan, n_forks(), FORGOTTEN))
+                    if not how & FOREIGN:
+                        self._places[number] = place
                 loans[loan] = place, how
         if error is not None:
             for loan in loans:
-                self.returned.append((loan, _n_forks, KEPT))
+                self.returned.append((loan, n_forks(), KEPT))
             raise error
         return Shipment(self, entries, inline, loans)
 
-    def _receive(self, number: int, size: int) -> _Place:
-        """Find the descriptor of a segment among those that came."""
+    def _receive(self, number: int, size: int, copied: _Place | None) -> _Place:
+        """Find the descriptor of a segment among those that came; else there is a copy from before that it did."""
         if self._reserve is not None:
             self._reserve.use()
-        while number not in self._fds:
-            data, fds, flags, _ = socket.recv_fds(self._sock, NUMBER.size, 1, socket.MSG_CMSG_CLOEXEC)
-            if not data:
-                raise OSError("the other side is gone")
-            (came,) = NUMBER.unpack(data)
-            if not fds or flags & socket.MSG_CTRUNC:
-                self._fds[came] = -1
-                continue
-            self._fds[came] = fds[0]
-        fd = self._fds.pop(number)
-        if fd < 0:
-            import errno
+        try:
+            while number not in self._fds:
+                try:
+                    data, fds, flags = self._receive_one()
+                except BlockingIOError:
+                    if copied is not None:
+                        return copied
+                    raise
+                if not data:
+                    raise OSError("the other side is gone")
+                (came,) = NUMBER.unpack(data)
+                before = self._fds.get(came, -1)
+                if before >= 0:
+                    os.close(before)
+                self._fds[came] = -1 if not fds or flags & socket.MSG_CTRUNC else fds[0]
+            fd = self._fds.pop(number)
+            if fd < 0:
+                import errno
 
-            raise OSError(errno.EMFILE, "no descriptor is left for the shared memory of a large value")
-        return _Place(fd, size)
+                raise OSError(errno.EMFILE, "no descriptor is left for the shared memory of a large value")
+            place = _Place(fd, size)
+            if self._reserve is not None and not self._reserve.renew():
+                place.copy_out()
+            return place
+        finally:
+            if self._reserve is not None:
+                self._reserve.renew()
+
+    def _receive_one(self) -> tuple[bytes, array[int], int]:
+        """Receive one message, never waiting: what is named has been sent.  `recv_fds` would ignore these flags."""
+        fds = array("i")
+        data, ancillary, flags, _ = self._sock.recvmsg(
+            NUMBER.size, socket.CMSG_SPACE(fds.itemsize), socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
+        )
+        for level, kind, content in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                fds.frombytes(content[: len(content) // fds.itemsize * fds.itemsize])
+        return data, fds, flags
 
     def forget(self, numbers: bytes | bytearray) -> None:
         """Unmap segments that the lender has given up."""
@@ -153,17 +167,19 @@ class Borrowing:
     def notices(self) -> bytes:
         """Give what is to be sent to the lender about loans that nobody looks at any more."""
         found: list[bytes] = []
+        now = n_forks()
         while self.returned:
-            loan, n_forks, flags = self.returned.popleft()
-            found.append(RETURN.pack(loan, flags if n_forks == _n_forks else flags | SPOILED))
+            loan, forks, flags = self.returned.popleft()
+            found.append(RETURN.pack(loan, flags if forks == now else flags | SPOILED))
         return b"".join(found)
 
-    def give_back(self, loan: int, n_forks: int, nbytes: int) -> None:
-        """End a loan; a finaliser of the memory's last view calls it."""
-        self.private.pop(loan, None)
-        self.returned.append((loan, n_forks, KEPT))
-        if self._tell is not None:
-            self._tell(nbytes)
+    def give_back(self, loan: int, forks: int, nbytes: int, place: object = None) -> None:
+        """End a loan; a finaliser of the memory's last view calls it, which has kept the place until now."""
+        _live.pop((id(self), loan), None)
+        self.returned.append((loan, forks, KEPT))
+        tell = self._tell
+        if tell is not None:
+            tell(nbytes)
 
     def close(self) -> None:
         """Give up all but what somebody looks at, or may still open."""
@@ -186,6 +202,10 @@ class _Loan:
         self._n_forks = n_forks
         self._place = place
 
+    def spoil(self) -> None:
+        """Have it end such that the memory is never filled again."""
+        self._n_forks = -1
+
     def __del__(self) -> None:
         self._borrowing.give_back(self._loan, self._n_forks, self._place.nbytes)
 
@@ -206,7 +226,7 @@ class Shipment:
         self._entries = entries
         self._inline = inline
         self._loans = loans
-        self._n_forks = _n_forks
+        self._n_forks = n_forks()
 
     def open(self) -> list[memoryview]:
         """Give the memory, once; each loan ends with the last view of its own."""
@@ -257,22 +277,22 @@ class Shipment:
         try:
             from .raw import exporter
 
+            if len(_live) >= MOST_MAPPED:
+                raise OSError
             if how & EXCLUSIVE:
                 mapped = place.mapped
                 if mapped is None:
                     mapped = place.mapped = _map(place.fd, place.nbytes, mmap.MAP_SHARED)
                     _mapped.add(place)
-            elif len(borrowing.private) >= MOST_PRIVATE:
-                raise OSError
             else:
                 mapped = _map(place.fd, place.nbytes, mmap.MAP_PRIVATE)
-                borrowing.private[loan] = None
+            _live[id(borrowing), loan] = None
         except OSError:  # too many mappings or descriptors: a copy of its own
             copied = place.read(nbytes)
             borrowing.returned.append((loan, self._n_forks, KEPT))
             return memoryview(copied)
         block = exporter(mapped, nbytes)
-        weakref.finalize(block, borrowing.give_back, loan, self._n_forks, nbytes).atexit = False
+        weakref.finalize(block, borrowing.give_back, loan, self._n_forks, nbytes, place).atexit = False
         return memoryview(block).cast("B")
 
     def __del__(self) -> None:
@@ -290,21 +310,23 @@ def _map(fd: int, nbytes: int, flags: int) -> mmap.mmap:
 _mapped: weakref.WeakSet[_Place] = weakref.WeakSet()
 """Places that are mapped shared."""
 
-
-def _after_fork_in_child() -> None:
-    """Make shared mappings private: what the child writes is nobody else's business."""
-    places = [place for place in list(_mapped) if place.mapped is not None and place.fd >= 0]
-    if places:
-        from .raw import make_private
-
-        for place in places:
-            make_private(place.mapped, place.fd, place.nbytes)
+_live: dict[tuple[int, int], None] = {}
+"""Loans that are mapped in this process, by borrowing and number."""
 
 
 def _before_fork() -> None:
-    global _n_forks
-    _n_forks += 1
+    """Make shared mappings private, here and so in the child: neither is to see what the other writes.
+
+    What is on loan now is never filled again, so the mappings stay what they are; a later loan is mapped anew.
+    """
+    for place in list(_mapped):
+        mapped, place.mapped = place.mapped, None
+        if mapped is not None and place.fd >= 0:
+            from .raw import make_private
+
+            make_private(mapped, place.fd, place.nbytes)
+    _mapped.clear()
 
 
 if sys.platform != "win32":
-    os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
+    os.register_at_fork(before=_before_fork)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import socket
+from array import array
 from struct import Struct
 
 from .cargo import COUNT, ENTRY, EXCLUSIVE, FOREIGN, INLINE, PRIVATE, Span
@@ -50,10 +50,14 @@ class Lending:
         self.n_fds = 0  # that were sent
         self.nbytes = 0  # that were lent
 
-    def offer(self, parts: Sequence[Part], *, private: bool = False) -> tuple[bytes, list[int]]:
-        """Make the table of a message, lending what is in segments; give the loans, too."""
+    def offer(self, parts: Sequence[Part], *, private: bool = False) -> bytes:
+        """Make the table of a message, lending what is in segments.
+
+        A loan ends when the receiver says so, also of a call that was taken back: the receiver may have begun with it
+        after all when it is sent once more, and then looks at the memory of the first table.
+        """
         entries: list[bytes] = [COUNT.pack(len(parts))]
-        inline: list[bytes] = []
+        inline: list[bytes | bytearray] = []
         loans: dict[int, int] = {}  # by lease
         for part in parts:
             if type(part) is not Span:
@@ -62,9 +66,9 @@ class Lending:
                 continue
             lease = part.lease
             segment = lease.segment
-            is_new = segment.id not in self._known
+            is_new = id(lease) not in loans and segment.id not in self._known
             if is_new and not self._introduce(segment, lease.is_foreign):
-                data = os.pread(segment.fd, part.nbytes, part.offset)
+                data = segment.read(part.offset, part.nbytes)
                 inline.append(data)
                 entries.append(ENTRY.pack(0, 0, 0, 0, len(data), INLINE))
                 continue
@@ -78,12 +82,14 @@ class Lending:
             if lease.is_foreign:
                 how |= FOREIGN
             entries.append(ENTRY.pack(loan, segment.id, segment.nbytes, part.offset, part.nbytes, how))
-        return b"".join(entries + inline), list(loans.values())
+        return b"".join([*entries, *inline])
 
     def _introduce(self, segment: Segment, is_foreign: bool) -> bool:
         """Send the descriptor of a segment; say whether that was possible."""
         try:
-            socket.send_fds(self._sock, [NUMBER.pack(segment.id)], [segment.fd], socket.MSG_DONTWAIT)
+            # Not `send_fds`, which takes flags and ignores them: it would wait here for ever.
+            fds = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [segment.fd]))]
+            self._sock.sendmsg([NUMBER.pack(segment.id)], fds, socket.MSG_DONTWAIT)
         except OSError:  # no room, or the receiver is gone
             return False
         self.n_fds += 1
@@ -93,7 +99,7 @@ class Lending:
 
     def outgrown(self) -> bytes:
         """Say which segments the receiver is to forget: those that are closed, and the oldest beyond the limit."""
-        if len(self._known) <= MOST_KNOWN and all(segment.fd >= 0 for segment in self._known.values()):
+        if len(self._known) <= MOST_KNOWN and all(segment.fd >= 0 for segment in list(self._known.values())):
             return b""
         on_loan = {lease.segment.id for lease in list(self._loans.values())}
         gone = [number for number, segment in list(self._known.items()) if segment.fd < 0]
@@ -121,11 +127,6 @@ class Lending:
                 self._known.pop(lease.segment.id, None)
             if fate & SPOILED:
                 lease.spoil()
-
-    def take_back(self, loans: Sequence[int]) -> None:
-        """End loans that the receiver will never look at."""
-        for loan in loans:
-            self._loans.pop(loan, None)
 
     def end(self) -> None:
         """End all: the receiver is gone; but not, maybe, what it has forked, so what it had is never filled again."""

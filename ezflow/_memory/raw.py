@@ -59,7 +59,9 @@ def make_private(mapped: Any, fd: int, nbytes: int) -> None:
 
     with memoryview(mapped) as held:
         address = address_of(held)
-    _map(address, nbytes, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | _FIXED, fd, 0)
+    flags = mmap.MAP_PRIVATE | _FIXED
+    if _map(address, nbytes, mmap.PROT_READ | mmap.PROT_WRITE, flags, fd, 0) != address:
+        raise MemoryError("a mapping could not be made private")
 
 
 def address_of(buffer: Any) -> int:

@@ -86,6 +86,10 @@ class Segment:
             offset += nbytes
             self.filled = max(self.filled, offset)
 
+    def read(self, offset: int, nbytes: int) -> bytearray:
+        """Copy a part."""
+        return read_memory(self.fd, offset, nbytes)
+
     def close(self) -> None:
         """Give the memory back, as far as nobody else maps it."""
         fd, self.fd = self.fd, -1
@@ -98,6 +102,19 @@ class Segment:
         if fd >= 0:
             os.close(fd)
 
+
+def read_memory(fd: int, offset: int, nbytes: int) -> bytearray:
+    """Copy a part of a segment."""
+    data = bytearray(nbytes)
+    with memoryview(data) as view:
+        done = 0
+        while done < nbytes:
+            done += os.preadv(fd, [view[done : done + _LONGEST]], offset + done)
+    return data
+
+
+_LONGEST: Final = 1 << 30
+"""Bytes of one system call; twice as many are more than it takes."""
 
 _BY_COPY: Final = 1 << 17
 """Bytes from which on a copy into a mapping is faster than a system call."""
@@ -136,6 +153,7 @@ class Arena:
         self._numbers = count(1)
         self._shared: weakref.WeakValueDictionary[tuple[int, int], Lease] = weakref.WeakValueDictionary()
         self._recent: deque[Lease] = deque(maxlen=RECENT)
+        self._n_back = 0  # bytes that came back since somebody was told
         self.used = 0.0  # when something was lent last
         self._listeners: tuple[Callable[[], None], ...] = ()
         self.n_made = 0
@@ -151,8 +169,13 @@ class Arena:
 
     def take_back(self, segment: Segment) -> None:
         """Take a segment that nobody holds; a finaliser calls it."""
+        if not self._listeners:  # nobody would look
+            self._close(segment)
+            return
         self.back.append(segment)
-        if segment.nbytes >= TELL_FROM:
+        self._n_back += segment.nbytes
+        if self._n_back >= TELL_FROM:
+            self._n_back = 0
             for tell in self._listeners:
                 tell()
 
@@ -259,19 +282,20 @@ class ForeignLease(Lease):
 
     is_foreign = True
 
-    def __init__(self, segment: Segment, loan: object) -> None:
+    def __init__(self, segment: Segment, loan: Any) -> None:
         super().__init__(arena_now(), segment)
         self.is_shared = True
         self._loan = loan
 
     def spoil(self) -> None:
-        """Do nothing: whoever made the segment is told by the end of the loan, and nobody but it fills it."""
+        """Have whoever made the segment never fill it again; the end of the loan tells it."""
+        self._loan.spoil()
 
     def __del__(self) -> None:
         pass  # the loan ends by itself
 
 
-def foreign(fd: int, nbytes: int, loan: object) -> ForeignLease:
+def foreign(fd: int, nbytes: int, loan: Any) -> ForeignLease:
     """Make a lease on a segment of another process; its descriptor lives as long as `loan`."""
     return ForeignLease(Segment(next(arena_now()._numbers), fd, nbytes), loan)
 
@@ -280,21 +304,47 @@ def open_here(parts: Sequence[Any]) -> list[memoryview]:
     """Map what leases hold into the process that holds them; writing to it changes nobody else's."""
     from .raw import exporter
 
+    ends: dict[int, int] = {}
+    for part in parts:
+        if not isinstance(part, bytes):
+            ends[id(part.lease)] = max(ends.get(id(part.lease), 0), part.offset + part.nbytes)
+    blocks: dict[int, memoryview] = {}
     views: list[memoryview] = []
     for part in parts:
         if isinstance(part, bytes):
             views.append(memoryview(bytearray(part)))
             continue
-        segment = part.lease.segment
-        end = part.offset + part.nbytes
-        block = exporter(mmap.mmap(segment.fd, segment.nbytes, flags=mmap.MAP_PRIVATE), end)
-        weakref.finalize(block, _let_go, part.lease).atexit = False
-        views.append(memoryview(block).cast("B")[part.offset :])
+        lease = part.lease
+        block = blocks.get(id(lease))
+        if block is None:
+            segment, end = lease.segment, ends[id(lease)]
+            try:
+                found = exporter(mmap.mmap(segment.fd, segment.nbytes, flags=mmap.MAP_PRIVATE), end)
+                weakref.finalize(found, _let_go, lease, n_forks()).atexit = False
+            except OSError:  # too many mappings or descriptors
+                found = segment.read(0, end)
+            block = blocks[id(lease)] = memoryview(found).cast("B")
+        views.append(block[part.offset : part.offset + part.nbytes])
     return views
 
 
-def _let_go(lease: Lease) -> None:
-    """Hold a lease until now."""
+def _let_go(lease: Lease, forks: int) -> None:
+    """Hold a lease until now.  A child of this process that was forked meanwhile may look at the memory for ever."""
+    if forks != n_forks():
+        lease.spoil()
+
+
+_n_forks = 0
+
+
+def n_forks() -> int:
+    """Count the forks of this process."""
+    return _n_forks
+
+
+def _before_fork() -> None:
+    global _n_forks
+    _n_forks += 1
 
 
 def _open_memory() -> int:
@@ -330,7 +380,7 @@ def _after_fork_in_child() -> None:
 
 
 if sys.platform != "win32":
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
 
 
 def arena_now() -> Arena:

@@ -11,7 +11,21 @@ from inspect import Parameter, Signature, signature
 from typing import TYPE_CHECKING, Any
 
 from . import wording
-from .nodes import Call, Chain, Copy, Each, Node, Row, Same, Split, Whole, label_of_node, text, walk
+from .nodes import (
+    Call,
+    Chain,
+    Copy,
+    Each,
+    Node,
+    Row,
+    Same,
+    Split,
+    Whole,
+    is_only_named,
+    label_of_node,
+    text,
+    walk,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -92,11 +106,14 @@ def _check(node: Node, flow: Flow, path: Path) -> Generator[Any, Any, Flow]:
         yield _branch(node.parts[0], Flow(1), (*path, "each"))
         return Flow(1, giver=node)
     if isinstance(node, Whole):
+        if is_only_named(node):
+            passed: Flow = yield _enter(node.parts[0], flow, path)
+            return passed
         if node.options.get("star"):
             if flow.names or flow.n not in (None, 1):
                 raise wording.not_one(path, ".star()", flow.given)
             flow = ANY
-        yield _branch(node.parts[0], flow, path)
+        yield _enter(node.parts[0], flow, path)
         return Flow(1, giver=node)
     if isinstance(node, Split):
         if flow.names:

@@ -21,6 +21,13 @@ T = TypeVar("T")
 class GraphFuture(Future[T]):
     """The pending result of a graph: a `Future` that also shows its parts.
 
+    Parameters
+    ----------
+    graph : Graph
+        What runs.
+    desk : object
+        Whom it turns to, as a future turns to its pool.
+
     Attributes
     ----------
     graph : Graph
@@ -247,7 +254,7 @@ def _find(plan: Plan, name: str) -> tuple[int, Step | None]:
     parts, names = plan.parts, plan.names
     path = name
     if name not in parts:
-        paths = names.get(name, [])
+        paths = list(dict.fromkeys(names.get(name, ())))
         if not paths:
             raise wording.no_part(name, parts)
         if len(paths) > 1:

@@ -53,6 +53,12 @@ _OF_A_RUN = ("timeout", "within", "retry", "star")
 
 _RESCUES = ("otherwise", "catch")
 
+_NOT_OF_GRAPHS = {
+    "stream": "it has one result",
+    "sealed": "its result is opened where it ends",
+}
+"""Words that only a call of a pool can keep, and why."""
+
 _UNKNOWN: Any = object()
 
 
@@ -61,6 +67,15 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
 
     Immutable: every word gives a new graph.  It can be called, submitted, mapped, pickled, compared, and put into other
     graphs.
+
+    Parameters
+    ----------
+    root : Node
+        What the literals were parsed to.
+    options : Options
+        What was hung on it.
+    already : Graph, optional
+        One of the same parts that was checked.
 
     Notes
     -----
@@ -128,9 +143,15 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
         return self._with(self._options.having(name, value))
 
     def _giving(self, name: str, value: Any = True) -> Any:
-        if name == "stream":
-            raise errors.misplaced_option("stream", "a graph", "it has one result")
+        if name in _NOT_OF_GRAPHS:
+            raise errors.misplaced_option(name, "a graph", _NOT_OF_GRAPHS[name])
         return self._having(name, value)
+
+    def _check_words(self) -> None:
+        """Complain about words that a task may bring to a pool, but that mean nothing where it runs as a graph."""
+        for name, reason in _NOT_OF_GRAPHS.items():
+            if self._options.get(name):
+                raise errors.misplaced_option(name, "a graph", f"{reason}; submit the task to a pool")
 
     def _with(self, options: Options) -> Self:
         """Give this graph with other options."""
@@ -262,6 +283,7 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
         meter: Meter | None = None,
     ) -> GraphFuture[Any]:
         """Start a run; give its future."""
+        self._check_words()
         lane = self._lane()
         if type(lane) is lanes.PoolLane:
             step = self._only_step(lane, len(args), tuple(kwargs))
@@ -364,7 +386,9 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
         root = self._root
         if isinstance(root, Call) and len(root.options):
             star = root.options.get("star")
-            options = root.options.without(*Options.WHAT_GOES_IN, "progress")
+            options = root.options.without(
+                *Options.WHAT_GOES_IN, "progress", "on"
+            )  # `_lane` sees to the last
             return Call((), root.fn, options.having("star", True) if star else options, root.mode)
         return root
 
@@ -422,6 +446,7 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
             Results in the order of the inputs.
         """
         options = self._options
+        self._check_words()
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
         if buffersize is not None and (not isinstance(buffersize, int) or buffersize < 1):
@@ -540,12 +565,24 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
 
     @property
     def nodes(self) -> tuple[str, ...]:
-        """Paths of its stages, in written order."""
+        """Give the paths of its stages.
+
+        Returns
+        -------
+        tuple of str
+            In written order.
+        """
         return self.picture().nodes
 
     @property
     def edges(self) -> tuple[Edge, ...]:
-        """From which stage to which something flows, and under what name."""
+        """Say from which stage to which something flows, and under what name.
+
+        Returns
+        -------
+        tuple of Edge
+            In written order.
+        """
         return self.picture().edges
 
     def picture(self) -> Picture:

@@ -94,6 +94,11 @@ class Whole(Node):
         return (self.options,)
 
 
+def is_only_named(node: Node) -> bool:
+    """Tell whether a node is a graph with nothing but a label, which changes nothing of what flows."""
+    return isinstance(node, Whole) and all(name == "named" for name, _ in node.options)
+
+
 KINDS: Final = {kind.__name__: kind for kind in (Call, Chain, Split, Copy, Row, Same, Each, Whole)}
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from .wording import Path
 
-NOT_ON_STAGES = ("stream", "unordered", "background", "asynced", "progress")
+NOT_ON_STAGES = ("stream", "sealed", "unordered", "background", "asynced", "progress")
 """Words that say something of a whole call."""
 
 _ENCLOSING = {list: Chain, tuple: Split}

@@ -10,7 +10,7 @@ from .._wire.where import by_value_modules, is_importable
 from ..errors import GraphError
 from . import wording
 from .check import label
-from .nodes import Call, Chain, Copy, Each, Node, Same, Split, Whole, text, walk
+from .nodes import Call, Chain, Copy, Each, Node, Same, Split, Whole, is_only_named, text, walk
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -279,6 +279,12 @@ class _Planner:
             return "one", step.outs[0]
         if isinstance(node, Chain):
             return (yield self.enter(node, flow, path))
+        if isinstance(node, Whole) and is_only_named(node):
+            flow = yield self.enter(node.parts[0], flow, path)
+            if flow[0] == "one":
+                self.note_part(path, flow[1])
+                self.plan.names.setdefault(label(node), []).append("/".join(path))
+            return flow
         if isinstance(node, Each | Whole):
             name = label(node)
             step = self.step(EACH if isinstance(node, Each) else WHOLE, flow, path, name)

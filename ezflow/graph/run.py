@@ -605,13 +605,20 @@ def _handler_of(step: Step, options: Options) -> Step:
 
 
 def plan_of(
-    plans: dict[Any, Plan], node: Node, n_args: int, keywords: tuple[str, ...], *, fuse: bool, is_call: bool
+    plans: dict[Any, Plan],
+    node: Node,
+    n_args: int,
+    keywords: tuple[str, ...],
+    *,
+    fuse: bool,
+    is_call: bool,
+    path: tuple[str, ...] = (),
 ) -> Plan:
     """Give the plan for calls of one shape, made once."""
     key = n_args, keywords, fuse, is_call
     found = plans.get(key)
     if found is None:
-        found = plans[key] = plan(node, n_args, keywords, fuse=fuse, is_call=is_call)
+        found = plans[key] = plan(node, n_args, keywords, fuse=fuse, is_call=is_call, path=path)
     return found
 
 

@@ -29,6 +29,13 @@ class Task(Graph[P, R], Carrier[P, R]):
 
     Called, it runs where graphs run, with its options.  Submitted to a pool, or given to its `map`, it brings them along.
 
+    Parameters
+    ----------
+    fn : callable
+        The function, or another task, whose options these overrule.
+    options : Options
+        How it is to be run.
+
     Attributes
     ----------
     fn : callable
@@ -52,6 +59,9 @@ class Task(Graph[P, R], Carrier[P, R]):
             if value is not None:
                 put(self, name, value)
         put(self, "__wrapped__", fn)
+
+    def _giving(self, name: str, value: Any = True) -> Any:
+        return self._having(name, value)  # also what only a pool can keep, to which it may be submitted
 
     def _with(self, options: Options) -> Self:
         made = super()._with(options)

@@ -138,6 +138,7 @@ def start_graph(
     is_call: bool = True,
     deadline: float | None = None,
     context: Context | None = None,
+    path: tuple[str, ...] = (),
 ) -> Run | Attempts:
     """Start a run of a graph with the options that mean all of it; give what can be cancelled."""
     timeout = within = retry = None
@@ -154,7 +155,7 @@ def start_graph(
         if timeout is None:
             timeout = outer.timeout if outer.began is None else None
         limits = Limits(timeout, within or outer.within, min(ends, default=None))
-    plan = plan_of(plans, node, len(args), tuple(names), fuse=lane.fuses, is_call=is_call)
+    plan = plan_of(plans, node, len(args), tuple(names), fuse=lane.fuses, is_call=is_call, path=path)
     inputs = [*args, *names.values()]
     if retry is not None and retry.n:
         attempts = Attempts(plan, lane, sink, inputs, retry, limits, keep, context)
@@ -194,6 +195,7 @@ def start_whole(
         outer=outer,
         keep=keep,
         is_call=step.is_call,
+        path=tuple(step.path.split("/")),
         context=leg.run.context,
     )
 
@@ -234,6 +236,7 @@ class Elements:
                     {},
                     outer=self._limits,
                     is_call=False,
+                    path=(*self._step.path.split("/"), "each"),
                     context=self._leg.run.context,
                 )
             )

@@ -108,6 +108,7 @@ def misplaced_word(path: Path, word: str, shown: str) -> GraphError:
     """Say that an option means nothing on a stage."""
     remedy = {
         "stream": "Let the stage return a list, and use each(...) for what follows.",
+        "sealed": "Submit the task to a pool, or take the word away.",
         "unordered": "It is a word for map: graph.unordered().map(xs).",
         "background": "It is a word for the whole graph: graph.background()(x).",
         "asynced": "It is a word for the whole graph: graph.asynced()(x).",

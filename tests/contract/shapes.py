@@ -92,6 +92,56 @@ def n_lent_here() -> int:
     return sum(each.n_loans for each in gc.get_objects() if isinstance(each, Lending))
 
 
+def several(n: int, size: int) -> list[Any]:
+    """Make arrays."""
+    return [np.full(size, float(i)) for i in range(n)]
+
+
+def several_apart(n: int, size: int) -> list[Any]:
+    """Make arrays that go in a segment each."""
+    from ezflow._memory import segments
+
+    segments.SHARED_FROM = 1 << 16  # type: ignore[misc]  # in this worker only
+    return several(n, size // 8 + 1)
+
+
+def n_segments_open(value: Any) -> int:
+    """Count the descriptors of shared memory in this process."""
+    folder = "/proc/self/fd"
+    links = []
+    for name in os.listdir(folder):
+        try:
+            links.append(os.readlink(f"{folder}/{name}"))
+        except OSError:
+            continue
+    return sum("memfd:ezflow" in link for link in links)
+
+
+class Interrupting:
+    """Raises a KeyboardInterrupt the first time it is rebuilt."""
+
+    times = 0
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Interrupting.times += 1
+        if Interrupting.times % 2:
+            raise KeyboardInterrupt
+        self.__dict__.update(state)
+
+
+def interrupting(size: int) -> Interrupting:
+    """Make one."""
+    return Interrupting(np.ones(size))
+
+
+def raise_long(n: int) -> None:
+    """Raise an error with a long text."""
+    raise ValueError("x" * n)
+
+
 class Frame:
     """Something of the user's with arrays in it."""
 

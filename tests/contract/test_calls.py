@@ -307,7 +307,7 @@ def test_number_of_pending_calls_is_where_programs_look_for_it(
     assert len(pool._pending_work_items) == 0
     gate = Gate(tmp_path)
     futures = [pool.submit(work.pass_gate, *gate.args()) for _ in range(5)]
-    assert len(pool._pending_work_items) == 5
+    wait_until(lambda: len(pool._pending_work_items) == 5, "a number that is not torn")
 
     gate.open()
     concurrent.futures.wait(futures, LIMIT)

@@ -289,6 +289,136 @@ def test_results_that_nobody_reads_give_their_memory_back(make_pool: MakePool) -
     wait_until(lambda: pool.submit(shapes.n_lent_here).result(LIMIT) == 0, "the loans")
 
 
+def in_child(look: Callable[[], bool], meanwhile: Callable[[], object]) -> bool:
+    """Fork, do something here, then let the child say whether all is well."""
+    r, w = os.pipe()
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.read(r, 1)
+            os._exit(0 if look() else 1)
+        finally:
+            os._exit(2)
+    os.close(r)
+    meanwhile()
+    os.write(w, b"x")
+    os.close(w)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_fork_parts_what_both_write(make_pool: MakePool) -> None:
+    pool = make_pool(1)
+    back = pool.submit(shapes.echo, np.ones(100_000)).result(LIMIT)
+    pool.shutdown()
+
+    def write() -> None:
+        back[:] = 9
+
+    assert in_child(lambda: back.sum() == 100_000, write)
+    assert back.sum() == 900_000
+
+
+def test_child_sees_what_a_handle_stood_for(make_pool: MakePool) -> None:
+    pool = make_pool(1)
+    handle = put(np.ones(300_000))
+    pool.submit(shapes.total, handle).result(LIMIT)
+    held = [handle.get()]
+    handles = [handle]
+    del handle
+
+    def refill() -> None:
+        held.clear()
+        handles.clear()
+        for i in range(5):
+            pool.submit(shapes.total, put(np.full(300_000, 2.0 + i))).result(LIMIT)
+
+    seen = held[0]
+    assert in_child(lambda: seen.sum() == 300_000, refill)
+
+
+def test_calls_that_are_taken_back_and_sent_again_keep_their_arrays(make_pool: MakePool) -> None:
+    pool = make_pool(1)
+    for _ in range(3):
+        for future in [pool.submit(work.square, i) for i in range(2_000)]:
+            future.result(LIMIT)
+        slow = pool.submit(work.nothing_for, 0.1, None)  # what was sent behind it is taken back
+        held = [pool.submit(shapes.keep, np.full(10_000, float(i))) for i in range(7)]
+        slow.result(LIMIT)
+        assert [future.result(LIMIT) for future in held] == list(range(7))
+        for i in range(20):
+            pool.submit(shapes.total, np.full(10_000, -1.0 - i)).result(LIMIT)
+        assert pool.submit(shapes.kept_totals).result(LIMIT) == [10_000.0 * i for i in range(7)]
+        pool.submit(shapes.let_go).result(LIMIT)
+
+
+def test_sealed_list_of_arrays_leaves_no_descriptor_behind(make_pool: MakePool) -> None:
+    pool = make_pool(1)
+    counts = []
+    for _ in range(5):
+        handle = pool.submit.sealed()(shapes.several, 5, 20_000).result(LIMIT)
+        counts.append(pool.submit(shapes.n_segments_open, handle).result(LIMIT))
+
+    assert max(counts) <= counts[0] + 2
+
+
+def test_hundreds_of_segments_in_one_message(make_pool: MakePool) -> None:
+    pool = make_pool(1)
+    arrays = pool.submit(shapes.several_apart, 300, 70_000).result(LIMIT)
+
+    assert [float(each[0]) for each in arrays] == list(range(300))
+    assert pool.submit(work.square, 2).result(LIMIT) == 4
+
+
+def test_many_results_that_are_kept_leave_descriptors_for_others(make_pool: MakePool) -> None:
+    pool = make_pool(1)
+
+    kept = list(pool.map(shapes.ones, [10_000] * 600))
+
+    assert len(os.listdir("/proc/self/fd")) < 500
+    assert {float(each.sum()) for each in kept} == {10_000.0}
+
+
+def test_worker_without_descriptors_takes_the_same_handle_again(make_pool: MakePool) -> None:
+    pool = make_pool(1)
+    assert pool.submit(shapes.total, np.ones(40_000)).result(LIMIT) == 40_000  # what that imports
+    handle = put(np.ones(50_000))
+    assert pool.submit(work.exhaust_descriptors).result(LIMIT) > 0
+
+    assert [future.result(LIMIT) for future in [pool.submit(shapes.keep, handle) for _ in range(20)]] == [
+        1.0
+    ] * 20
+
+
+def test_interrupt_while_a_large_result_is_opened_loses_nothing(make_pool: MakePool) -> None:
+    pool = make_pool(1)
+    future = pool.submit(shapes.interrupting, 40_000)
+    with pytest.raises(KeyboardInterrupt):
+        future.result(LIMIT)
+
+    assert future.result(LIMIT).array.sum() == 40_000
+
+
+def test_long_error_of_an_initializer_is_the_cause(make_pool: MakePool) -> None:
+    pool = make_pool(1, initializer=shapes.raise_long, initargs=(300_000,))
+
+    error = pool.submit(work.square, 2).exception(LIMIT)
+
+    assert error is not None
+    assert isinstance(error.__cause__, ValueError)
+    assert len(error.__cause__.args[0]) == 300_000
+
+
+def test_handles_without_a_pool_give_their_memory_back() -> None:
+    handles = [put(np.ones(200_000)) for _ in range(5)]
+    before = len(segments._open_segments)
+
+    del handles
+    gc.collect()
+
+    assert len(segments._open_segments) <= before - 5
+
+
 # ------------------------------------------------------------------------------------- handles
 
 

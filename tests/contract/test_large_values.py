@@ -15,7 +15,7 @@ import pytest
 
 from ezflow import ProcessPoolExecutor
 from tests import work
-from tests.contract.gates import LIMIT, Gate, warm, workers
+from tests.contract.gates import LIMIT, Gate, wait_until, warm, workers
 
 MakePool = Callable[..., ProcessPoolExecutor]
 
@@ -134,7 +134,10 @@ def test_memory_of_large_values_comes_back(make_pool: MakePool, way: str) -> Non
     assert after[1] - before[1] < 3 * size
 
 
-def test_finished_call_holds_its_large_argument_no_longer(make_pool: MakePool) -> None:
+def test_finished_call_holds_its_large_argument_no_longer(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ezflow._engine.holdings.SPARE_SECONDS", 0.1)
     pool = make_pool(1)
     process = psutil.Process()
     size = 64 * MB
@@ -144,7 +147,8 @@ def test_finished_call_holds_its_large_argument_no_longer(make_pool: MakePool) -
     assert [future.result(LIMIT) for future in futures] == [size] * 4
     gc.collect()
 
-    assert process.memory_info().rss - before < 2 * size  # the futures are kept, the payloads are not
+    # The futures are kept, the payloads are not; nor is the memory that they travelled in, after a while.
+    wait_until(lambda: process.memory_info().rss - before < size, "the memory")
 
 
 @pytest.mark.slow

@@ -50,6 +50,16 @@ class Kernel:
         number: str = self._client.execute(dedent(text), store_history=True)
         return number
 
+    def stop(self, request: str) -> Cell:
+        """Press the stop button until the cell has ended: a kernel that is just printing may swallow it."""
+        for _ in range(10):
+            self.interrupt()
+            try:
+                return self.wait(request, limit=8.0)
+            except AssertionError:
+                continue
+        return self.wait(request)
+
     def wait(self, request: str, limit: float = LIMIT, until: str | None = None) -> Cell:
         """Collect the output of a cell until its end, or until it has printed `until`."""
         out, err, error, trace, shown = "", "", None, "", ""

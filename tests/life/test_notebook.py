@@ -93,8 +93,7 @@ def test_stop_button_inside_with_leaves_no_worker(start_method: str, tmp_path: P
             """
         )
         notebook.wait(request, until="running")
-        notebook.interrupt()
-        stopped = notebook.wait(request)
+        stopped = notebook.stop(request)
         after = notebook.run(
             """
             print(all(f.done() for f in slow), len(pool._processes))

@@ -39,6 +39,8 @@ def interpret(node: Any, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any
         return "one", ([value(parts[0], "one", (one,), {}) for one in args[0]],), {}
     if shape == "whole":
         inner, options = parts
+        if set(options) <= {"named"}:
+            return interpret(inner, kind, args, kwargs)
         try:
             result = value(inner, kind, args, kwargs)
         except Err as error:
@@ -169,9 +171,11 @@ def trees(draw: Callable[[Any], Any], kind: str, n: int, depth: int) -> tuple[An
             found.append(node)
         return ("serial", found), kind, n
     if shape == "whole":
-        inner = draw(trees(kind, n, depth - 1))[0]
+        inner, inner_kind, inner_n = draw(trees(kind, n, depth - 1))
+        if draw(st.booleans()):
+            return ("whole", inner, {"named": "part"}), inner_kind, inner_n
         return (
-            ("whole", inner, draw(st.sampled_from([{"named": "part"}, {"retry": 1}, {"otherwise": 5}]))),
+            ("whole", inner, draw(st.sampled_from([{"retry": 1}, {"otherwise": 5}]))),
             "one",
             1,
         )

@@ -148,5 +148,6 @@ def test_tasks_compare_by_what_they_do_and_keep_their_signature(chain: Chain) ->
 
     assert made == hang(task(work.square), list(reversed(chain)))
     assert hash(made) == hash(hang(task(work.square), list(reversed(chain))))
-    assert inspect.signature(made) == inspect.signature(work.square)
+    if not made._options.get("star"):  # which takes one thing to unpack
+        assert inspect.signature(made) == inspect.signature(work.square)
     assert made.fn(3) == 9
