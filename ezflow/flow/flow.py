@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from ..graph.nodes import OfFlows
 from .kit import Origin
 from .parse import chain_of, shown
 from .plan import source_of
@@ -46,7 +47,7 @@ class Outcome:
     failures: list[Failure] = field(default_factory=list, repr=False)
 
 
-class Flow:
+class Flow(OfFlows):
     """A pipeline: items stream through stages on a pool, in order and in bounded memory.
 
     Parameters
