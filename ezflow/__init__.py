@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from .flow.parse import Piece as Piece
     from .flow.program import DROP as DROP
     from .flow.program import Failure as Failure
+    from .flow.program import To as To
     from .flow.stage import Stage as Stage
     from .future import Future as Future
     from .graph.future import GraphFuture as GraphFuture
@@ -98,6 +99,7 @@ _HOME = {
     "Piece": "flow.parse",
     "DROP": "flow.program",
     "Failure": "flow.program",
+    "To": "flow.program",
     "Stage": "flow.stage",
     "put": "_put",
     "current_call": "_engine.current",
@@ -190,6 +192,7 @@ __all__ = [  # written out, because type checkers read it
     "Statistics",
     "Tap",
     "Task",
+    "To",
     "Unbatch",
     "UnpicklingError",
     "Window",

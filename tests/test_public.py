@@ -67,6 +67,7 @@ EXPORTED = {
     "Statistics",
     "Tap",
     "Task",
+    "To",
     "Unbatch",
     "UnpicklingError",
     "Window",

@@ -229,7 +229,7 @@ class FlowStream:
         Whether to give `Result` envelopes.
     """
 
-    def __init__(self, run: Run, *, enveloped: bool) -> None:
+    def __init__(self, run: Any, *, enveloped: bool) -> None:  # that is no public type
         self._run = run
         self._inbox = run.listener.inbox
         self._items: Iterator[Any] = iter(())
