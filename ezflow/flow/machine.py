@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from .gauge import Gauge
 from .program import DROP, Failure, noted, one_of, run_items
 
 if TYPE_CHECKING:
@@ -206,9 +207,12 @@ class Work(Operation):
         self.n_failed = 0
         self.n_dropped = 0
         self.n_running = 0
+        self.gauge = Gauge()
         self.waiting: deque[Job] = deque()
         self.free: list[int] = []  # of a stateful stage: workers that wait
-        if not is_light:
+        if is_light:
+            machine.here.append(self)
+        else:
             machine.works.append(self)
 
     def take(self, packet: Packet) -> None:
@@ -233,7 +237,11 @@ class Work(Operation):
         elif self.is_light:
             settings = self.machine.settings
             split = _Split(packet, places, 1)
+            clock = self.machine.clock
+            began = clock()
             split.parts[0] = run_items(self.program, base, settings.keep, settings.handler, items)
+            self.gauge.took(n, clock() - began)
+            self.gauge.n_ended += n
             self._leave(split)
         else:
             size = self.chunk
@@ -244,9 +252,12 @@ class Work(Operation):
 
     def done(self, job: Job, outcome: Outcome, micros: int | None) -> None:
         """Take what came of a job."""
+        n = len(job.items)
         self.n_running -= 1
+        self.gauge.n_running -= n
+        if micros is not None:
+            self.gauge.took(n, 1000 * micros)
         if micros is not None and not self.alone:
-            n = len(job.items)
             if micros < QUICK and n >= self.chunk:
                 self.chunk = min(self.chunk * 2, MOST)
             elif micros > SLOW and self.chunk > 1 and n * 2 > self.chunk:
@@ -254,6 +265,7 @@ class Work(Operation):
         self._settle(job, outcome)
 
     def _settle(self, job: Job, outcome: Outcome) -> None:
+        self.gauge.n_ended += len(job.items)
         group = job.group
         if group is not None:
             group.parts[job.place] = outcome
@@ -271,6 +283,7 @@ class Work(Operation):
         """Take the failure of a job as a whole: raise, or repeat it item by item."""
         settings = self.machine.settings
         self.n_running -= 1
+        self.gauge.n_running -= len(job.items)
         if not settings.keep:
             raise noted(error, self.note, job.items[0]) if len(job.items) == 1 else error
         if len(job.items) > 1:
@@ -358,7 +371,13 @@ class Collect(Operation):
         self._number = 0
         self.max_wait = max_wait
         self.since: float | None = None  # when the first of what waits came
+        self.n_in = 0
+        self.n_out = 0
+        self.n_failed = 0
+        self.n_dropped = 0
+        self.gauge = Gauge()
         machine.collects.append(self)
+        machine.here.append(self)
 
     def take(self, packet: Packet) -> None:
         """Take a packet."""
@@ -371,9 +390,13 @@ class Collect(Operation):
         outs: list[Any] = []
         counts: list[int] = []
         failures = packet.has_failures
+        n_passing = n_failed = 0
+        clock = self.machine.clock
+        began = clock()
         for item in packet.items:
             n = len(outs)
             if failures and type(item) is Failure:
+                n_passing += 1
                 outs.append(item)
             else:
                 try:
@@ -384,6 +407,7 @@ class Collect(Operation):
                         raise
                     failures = True
                     if settings.handler is None:
+                        n_failed += 1
                         outs.append(Failure(error, item, self.note))
                     elif (value := settings.handler(error)) is not DROP:
                         outs.append(value)
@@ -395,6 +419,12 @@ class Collect(Operation):
                 packet.counts = [1] * len(packet.items)
             outs.extend(self.collector.flush())
             self.since = None
+        n_own = len(packet.items) - n_passing
+        self.gauge.took(n_own, clock() - began)
+        self.gauge.n_ended += n_own
+        self.n_in += n_own
+        self.n_failed += n_failed
+        self.n_out += len(outs) - n_passing - n_failed
         self.replace(packet, outs, counts, failures=failures)
         if not self._in_branch:
             packet.number = self._number
@@ -415,6 +445,7 @@ class Collect(Operation):
         """Let out what waits, as a packet of its own."""
         self.since = None
         items = list(self.collector.flush())
+        self.n_out += len(items)
         packet = Packet(self._number, items)
         self._number += 1
         self.machine.n_packets += 1
@@ -637,6 +668,8 @@ class Output(Operation):
         """Take a packet."""
         machine = self.machine
         for one in self._gate.admit(packet):
+            if one.has_failures:
+                machine.n_failed += sum(type(item) is Failure for item in one.items)
             if one.items:
                 machine.outputs.append(one)
             else:
@@ -660,15 +693,19 @@ class Machine:
         self.settings = settings
         self.works: list[Work] = []
         self.collects: list[Collect] = []
+        self.here: list[Work | Collect] = []  # what is done in this process, for counting
         self.moving: deque[tuple[Operation | None, Packet]] = deque()
         self.outputs: deque[Packet] = deque()
         self.first: Operation = Output(self)
         self.n_source = 0
         self.n_out = 0
+        self.n_failed = 0
         self.n_pending = 0
         self.n_packets = 0
         self.n_running = 0
         self.now = 0.0
+        self.clock: Callable[[], int] = int
+        """Nanoseconds, for times of what is done here; a run sets one that goes."""
         self._number = 0
         self.has_ended = False
         """Whether the source has."""
@@ -723,7 +760,9 @@ class Machine:
             ):
                 work.n_running += 1
                 self.n_running += 1
-                yield work.waiting.popleft()
+                job = work.waiting.popleft()
+                work.gauge.n_running += len(job.items)
+                yield job
 
     def done(self, job: Job, outcome: Outcome, micros: int | None = None) -> None:
         """Take what came of a job."""

@@ -139,6 +139,15 @@ def run_items(
     return outs, counts, n_failed
 
 
+def run_timed(*args: Any) -> tuple[Outcome, int]:
+    """Run a program over items, and tell how many microseconds that took: for who is no worker of ours."""
+    from time import perf_counter_ns
+
+    began = perf_counter_ns()
+    outcome = run_items(*args)
+    return outcome, (perf_counter_ns() - began) // 1000
+
+
 def _outputs(
     steps: Program, j: int, value: Any, position: int, keep: bool, handler: Callable[..., object] | None
 ) -> Generator[Any]:
