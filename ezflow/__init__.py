@@ -28,6 +28,30 @@ if TYPE_CHECKING:
     from .errors import WorkerDied as WorkerDied
     from .errors import WrongProcess as WrongProcess
     from .executor import ProcessPoolExecutor as ProcessPoolExecutor
+    from .flow.flow import Flow as Flow
+    from .flow.flow import FlowStream as FlowStream
+    from .flow.flow import Outcome as Outcome
+    from .flow.kit import As as As
+    from .flow.kit import Batch as Batch
+    from .flow.kit import By as By
+    from .flow.kit import Const as Const
+    from .flow.kit import Filter as Filter
+    from .flow.kit import Iter as Iter
+    from .flow.kit import Map as Map
+    from .flow.kit import Print as Print
+    from .flow.kit import Read as Read
+    from .flow.kit import Rebatch as Rebatch
+    from .flow.kit import Route as Route
+    from .flow.kit import Seq as Seq
+    from .flow.kit import Stamp as Stamp
+    from .flow.kit import Tap as Tap
+    from .flow.kit import Unbatch as Unbatch
+    from .flow.kit import Window as Window
+    from .flow.kit import Write as Write
+    from .flow.parse import Piece as Piece
+    from .flow.program import DROP as DROP
+    from .flow.program import Failure as Failure
+    from .flow.stage import Stage as Stage
     from .future import Future as Future
     from .graph.future import GraphFuture as GraphFuture
     from .graph.graph import Graph as Graph
@@ -51,20 +75,44 @@ if TYPE_CHECKING:
     from .statistics import Statistics as Statistics
 
 _HOME = {
+    "Flow": "flow.flow",
+    "FlowStream": "flow.flow",
+    "Outcome": "flow.flow",
+    "As": "flow.kit",
+    "Batch": "flow.kit",
+    "By": "flow.kit",
+    "Const": "flow.kit",
+    "Filter": "flow.kit",
+    "Iter": "flow.kit",
+    "Map": "flow.kit",
+    "Print": "flow.kit",
+    "Read": "flow.kit",
+    "Rebatch": "flow.kit",
+    "Route": "flow.kit",
+    "Seq": "flow.kit",
+    "Stamp": "flow.kit",
+    "Tap": "flow.kit",
+    "Unbatch": "flow.kit",
+    "Window": "flow.kit",
+    "Write": "flow.kit",
+    "Piece": "flow.parse",
+    "DROP": "flow.program",
+    "Failure": "flow.program",
+    "Stage": "flow.stage",
     "put": "_put",
     "current_call": "_engine.current",
-    "B": "graph.ez",
-    "Broadcast": "graph.ez",
+    "B": "flow.twins",
+    "Broadcast": "flow.twins",
     "EZ": "graph.ez",
     "Graph": "graph.graph",
     "GraphError": "errors",
     "GraphFuture": "graph.future",
-    "P": "graph.ez",
-    "Parallel": "graph.ez",
-    "S": "graph.ez",
-    "Serial": "graph.ez",
+    "P": "flow.twins",
+    "Parallel": "flow.twins",
+    "S": "flow.twins",
+    "Serial": "flow.twins",
     "Task": "graph.task",
-    "Zip": "graph.ez",
+    "Zip": "flow.twins",
     "each": "graph.task",
     "pack": "graph.task",
     "same": "graph.task",
@@ -93,36 +141,60 @@ _HOME = {
 }
 
 __all__ = [  # written out, because type checkers read it
+    "DROP",
     "EZ",
+    "As",
     "B",
+    "Batch",
     "Broadcast",
+    "By",
     "CallInterrupted",
     "CallTimeout",
+    "Const",
     "CurrentCall",
     "Durations",
     "EzflowError",
+    "Failure",
+    "Filter",
+    "Flow",
+    "FlowStream",
     "Future",
     "Graph",
     "GraphError",
     "GraphFuture",
     "ItemStream",
+    "Iter",
+    "Map",
+    "Outcome",
     "P",
     "Parallel",
     "PicklingAttributeError",
     "PicklingError",
     "PicklingTypeError",
+    "Piece",
     "Pool",
     "PoolBroken",
+    "Print",
     "ProcessPoolExecutor",
+    "Read",
+    "Rebatch",
     "Ref",
     "RemoteError",
     "Result",
+    "Route",
     "S",
+    "Seq",
     "Serial",
+    "Stage",
+    "Stamp",
     "Statistics",
+    "Tap",
     "Task",
+    "Unbatch",
     "UnpicklingError",
+    "Window",
     "WorkerDied",
+    "Write",
     "WrongProcess",
     "Zip",
     "current_call",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from ..graph.nodes import OfFlows
 from .counting import NOTHING_YET
 from .kit import Origin
 from .parse import chain_of, shown
@@ -52,7 +53,7 @@ class Outcome:
     statistics: FlowStatistics = field(default=NOTHING_YET, repr=False)
 
 
-class Flow(Shown):
+class Flow(Shown, OfFlows):
     """A pipeline: items stream through stages on a pool, in order and in bounded memory.
 
     Parameters

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import GraphError
 from ..graph.graph import Graph
 from ..graph.inside import Named
-from ..graph.nodes import Call, Node, chain, name_of, text, text_of, walk
+from ..graph.nodes import Call, Chain, Node, OfFlows, Split, chain, name_of, text, text_of, walk
 from ..options import NOTHING
 from .nodes import Collecting, Copies, Deal, Living, Plain, Source
 from .program import DROP, MAP
@@ -23,10 +23,13 @@ _ON_STAGES = ("timeout", "within", "retry", "priority", "on")
 """Options of a task that mean one call of the stage, and keep it apart from its neighbours."""
 
 
-class Piece:
+class Piece(OfFlows):
     """A stage that a word of the kit has made."""
 
     __slots__ = ("node", "shown")
+
+    node: Node
+    shown: str
 
     def __init__(self, node: Node, shown: str) -> None:
         self.node = node
@@ -79,7 +82,7 @@ def _parse(thing: Any, path: Path, within: set[int]) -> Generator[Any, Any, Node
     if isinstance(root, Node):
         return root
     if isinstance(thing, Graph):
-        return _of_graph(thing)
+        return _of_graph(thing, path)
     if isinstance(thing, Stage):
         return Living(stage=thing, name=type(thing).__name__)
     if thing is DROP:
@@ -119,9 +122,28 @@ def _parse(thing: Any, path: Path, within: set[int]) -> Generator[Any, Any, Node
     return Deal(tuple(parts)) if kind is tuple else Copies(tuple(parts))
 
 
-def _of_graph(graph: Graph[..., Any]) -> Node:
-    """Make a graph a stage: one call, one result."""
+def holds_kit(thing: object) -> bool:
+    """Tell whether something written has a stage in it that only flows know."""
+    if isinstance(thing, tuple | list | set | frozenset):
+        return any(map(holds_kit, thing))
+    if isinstance(thing, dict):
+        return any(map(holds_kit, thing.values()))
+    return isinstance(thing, OfFlows)
+
+
+def _of_graph(graph: Graph[..., Any], path: Path) -> Node:
+    """Make a graph a stage: one call, one result; a literal written as a word is what the word means here."""
+    if graph._twin is not None:
+        node: Node = graph._twin.node
+        return node
     options = graph._options
+    first = graph._root.parts[0] if isinstance(graph._root, Chain) else graph._root
+    if isinstance(first, Split) and len(first.parts) != 1 and not options.get("star"):
+        raise wrong(
+            path,
+            f"{graph!r:.80} takes {len(first.parts)} arguments, but items come one by one",
+            "Write it with .star(), if items are tuples; a tuple or Parallel(...) deals items out.",
+        )
     own = NOTHING
     for name in (*_ON_STAGES, "named"):
         if name in options:
@@ -129,7 +151,7 @@ def _of_graph(graph: Graph[..., Any]) -> Node:
     root = graph._root
     name = options.get("named") or (text_of(root.fn) if isinstance(root, Call) else text(root, 8))
     rest = options.without(*_ON_STAGES, "named")
-    fn: Any = graph if "named" not in own and len(own) == 0 else graph._with(rest)
+    fn: Any = graph._with(rest.having("on", "inline"))  # where the call runs, it starts no others
     if isinstance(root, Call) and not root.mode and not len(rest):
         fn = root.fn
     return Plain((), MAP, fn, name, own.without("named"))
@@ -160,6 +182,8 @@ def _sorted(members: Any, path: Path) -> list[Any]:
 
 def branch_name(member: Any) -> str | None:
     """Give what a branch of a set is ordered by."""
+    if isinstance(member, Graph) and member._twin is not None and member._twin.piece is not None:
+        member = member._twin.piece
     if isinstance(member, Graph):
         label = member._options.get("named")
         if label is not None:
@@ -182,7 +206,9 @@ def shown(thing: Any) -> str:
             inside = ", ".join(map(shown, members))
             comma = "," if kind is tuple and len(thing) == 1 else ""
             return f"{brackets[0]}{inside}{comma}{brackets[1]}"
-    if callable(thing) and not isinstance(thing, Graph | Stage):
+    if isinstance(thing, Graph) and thing._twin is not None and thing._twin.piece is not None:
+        thing = thing._twin.piece
+    if callable(thing) and not isinstance(thing, Graph | OfFlows):
         return text_of(thing)
     return f"{thing!r:.60}"
 

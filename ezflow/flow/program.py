@@ -39,6 +39,12 @@ class Drop:
     """The word that drops an item."""
 
     __slots__ = ()
+    __name__ = "DROP"
+
+    def __getattr__(self, name: str) -> str:
+        if name == "__qualname__":
+            return "DROP"
+        raise AttributeError(f"'DROP' has no attribute {name!r}")
 
     def __repr__(self) -> str:
         """Show the word."""
@@ -56,6 +62,10 @@ class Failure:
     """A failed item, in the place of its outputs; it passes by all further stages."""
 
     __slots__ = ("error", "item", "note")
+
+    error: BaseException
+    item: object
+    note: str
 
     def __init__(self, error: BaseException, item: object, note: str) -> None:
         self.error = error

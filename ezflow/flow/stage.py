@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..graph.nodes import OfFlows
 
-class Stage:
+
+class Stage(OfFlows):
     """A stage that keeps something between items, such as a model or a connection.
 
     Make a subclass with `do`; put an object of it into a flow.  The object is pickled into a worker of its own, where

@@ -83,7 +83,7 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
     by default on one pool for all graphs, made on first use; inside a worker in that worker itself.
     """
 
-    __slots__ = ("__weakref__", "_lane_here", "_leaves", "_options", "_plans", "_root", "_way")
+    __slots__ = ("__weakref__", "_lane_here", "_leaves", "_options", "_plans", "_root", "_twin", "_way")
 
     _root: Node
     _options: Options
@@ -91,6 +91,8 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
     _lane_here: tuple[int, Lane] | None
     _leaves: Flow
     _way: tuple[Node, Options | None] | None
+    _twin: Any
+    """How `Serial`, `Parallel`, `Broadcast`, or `Zip` was written, for flows."""
 
     def __init__(
         self, root: Node, options: Options = NOTHING, *, already: Graph[..., Any] | None = None
@@ -106,6 +108,7 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
         put(self, "_plans", {})
         put(self, "_lane_here", None)
         put(self, "_way", None)
+        put(self, "_twin", None)
         if already is None:
             leaves = check(root)
         elif already._root is root:
@@ -665,6 +668,8 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
         raise AttributeError(f"a graph cannot be changed, so {name!r} cannot be deleted")
 
     def __reduce__(self) -> str | tuple[Any, ...]:
+        if self._twin is not None:
+            return self._twin.again  # type: ignore[no-any-return]  # flows know what it is
         return _again, (flatten(self._root), self._options)
 
 
@@ -678,6 +683,7 @@ def _again(flat: tuple[Any, ...], options: Options) -> Graph[..., Any]:
     put(graph, "_plans", {})
     put(graph, "_lane_here", None)
     put(graph, "_way", None)
+    put(graph, "_twin", None)
     put(graph, "_leaves", check(root))
     return graph
 

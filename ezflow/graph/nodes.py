@@ -112,6 +112,16 @@ class Stage:
         raise NotImplementedError
 
 
+class OfFlows:
+    """What only a flow understands, so that a graph can say so."""
+
+    __slots__ = ()
+
+    def _refusal(self) -> Exception | None:
+        """Give the reason, if it is not just what it is."""
+        return None
+
+
 # ---------------------------------------------------------------- walking
 
 

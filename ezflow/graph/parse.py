@@ -7,7 +7,21 @@ from typing import TYPE_CHECKING, Any
 from ..options import Options
 from . import wording
 from .inside import Named
-from .nodes import Call, Chain, Copy, Node, Row, Split, Stage, Whole, chain, label_of_node, text, walk
+from .nodes import (
+    Call,
+    Chain,
+    Copy,
+    Node,
+    OfFlows,
+    Row,
+    Split,
+    Stage,
+    Whole,
+    chain,
+    label_of_node,
+    text,
+    walk,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -65,6 +79,8 @@ def _parse(thing: Any, path: Path, within: set[int]) -> Generator[Any, Any, Node
         node = thing._node()
         _check_words(node, path)
         return node
+    if isinstance(thing, OfFlows):
+        raise thing._refusal() or wording.is_of_flows(path, thing)
     kind = next((one for one in (list, tuple, set, frozenset, dict) if isinstance(thing, one)), None)
     if kind is None:
         if callable(thing):

@@ -8,8 +8,8 @@ chain with such a stage in it is checked when it is built, and not by types; onl
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
 
 from .graph import Graph
 from .task import _Same
@@ -299,10 +299,12 @@ def Parallel(
 
 
 @overload
-def Parallel(*branches: Any) -> Several[..., tuple[Any, ...]]: ...
+def Parallel(
+    *branches: Any, weights: Iterable[int] = (), balance: Literal["turn", "free"] = "turn"
+) -> Several[..., tuple[Any, ...]]: ...
 
 
-def Parallel(*branches: Any) -> Any:
+def Parallel(*branches: Any, weights: Iterable[int] = (), balance: Literal["turn", "free"] = "turn") -> Any:
     """Give each branch its own argument, as a tuple does."""
     raise NotImplementedError
 

@@ -57,9 +57,16 @@ def not_callable(path: Path, thing: object) -> GraphError:
         remedy = (
             "A text is a stage if it names a function with its module, such as 'package.module.function'."
         )
-    elif type(thing).__name__ in ("Flow", "Stage", "Filter", "Batch", "Map", "Iter"):
-        remedy = "It belongs into Flow(...); a graph has one call in and one result out."
     return _error(path, f"{thing!r:.80} (of type {kind}) cannot be called", remedy)
+
+
+def is_of_flows(path: Path, thing: object) -> GraphError:
+    """Say that something is a stage of flows."""
+    return _error(
+        path,
+        f"{thing!r:.80} is a stage of flows, for a stream of items",
+        "Put it into Flow(...); a graph has one call in and one result out.",
+    )
 
 
 def inside_itself(path: Path) -> GraphError:
