@@ -33,7 +33,7 @@ def choose_face(label: str, total: int | None, *, always: bool, file: TextIO | N
     if stream is None:  # pythonw and the like
         return None
     in_notebook = file is None and is_notebook()
-    if not in_notebook and not _is_terminal(stream):
+    if not in_notebook and not is_terminal(stream):
         return Lines(label, stream) if always else None
     made: tuple[Callable[[], Face], ...] = (
         lambda: TqdmFace(label, total, stream, in_notebook=in_notebook),
@@ -47,7 +47,8 @@ def choose_face(label: str, total: int | None, *, always: bool, file: TextIO | N
     return OneLine(label, stream)
 
 
-def _is_terminal(stream: TextIO) -> bool:
+def is_terminal(stream: TextIO) -> bool:
+    """Tell whether a stream is a terminal."""
     try:
         return stream.isatty()
     except (AttributeError, ValueError):  # a stand-in, or closed
@@ -66,7 +67,7 @@ class TqdmFace:
 
     def __init__(self, label: str, total: int | None, stream: TextIO, *, in_notebook: bool) -> None:
         # tqdm draws nothing on a terminal that does not know its size, such as a bare pseudo-terminal.
-        size: dict[str, Any] = {"dynamic_ncols": True} if _size(stream)[1] else {"ncols": 79, "nrows": 20}
+        size: dict[str, Any] = {"dynamic_ncols": True} if size_of(stream)[1] else {"ncols": 79, "nrows": 20}
         self._bar: Any = _tqdm(in_notebook)(
             total=total, desc=label, file=stream, unit="", leave=True, disable=False, **size
         )
@@ -176,12 +177,12 @@ class OneLine:
             self._shared.pop(id(self._stream), None)
 
     def _write(self, last: str) -> None:
-        line = "  ".join(self._texts.values())[: (_size(self._stream)[0] or 80) - 1]
+        line = "  ".join(self._texts.values())[: (size_of(self._stream)[0] or 80) - 1]
         self._stream.write(f"\r\x1b[K{last}{line}")
         self._stream.flush()
 
 
-def _size(stream: TextIO) -> tuple[int, int]:
+def size_of(stream: TextIO) -> tuple[int, int]:
     """Give columns and rows, zeros if they are not known."""
     try:
         size = os.get_terminal_size(stream.fileno())

@@ -209,6 +209,11 @@ def open_meter(bar: Bar, label: str, total: int | None) -> Meter | None:
     return meter
 
 
+def open_view(meter: Meter) -> None:
+    """Draw a meter that was made elsewhere, until it is closed."""
+    _drawer.open(meter)
+
+
 def bar_for(label: str, total: int, file: TextIO) -> Meter:
     """Open a bar for work that is done without a pool; its user ticks and closes it."""
     meter = Meter(total, choose_face(label, total, always=True, file=file))

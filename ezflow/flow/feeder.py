@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from threading import Semaphore, Thread
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ class Feeder:
         self._is_stopped = False
         self._error: BaseException | None = None
         self._is_done = False
+        self.nanos = 0  # that the source took
         self._thread = Thread(target=self._work, name="ezflow-source", daemon=True)
         self._thread.start()
 
@@ -53,10 +55,13 @@ class Feeder:
                 self._permits.acquire()
                 if self._is_stopped:
                     break
+                began = perf_counter_ns()
                 try:
                     item = next(source)
                 except StopIteration:
                     break
+                finally:
+                    self.nanos += perf_counter_ns() - began
                 self._items.append(item)
                 listener.tell()
         except BaseException as error:

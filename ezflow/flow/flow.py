@@ -9,11 +9,13 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..graph.nodes import OfFlows
+from .counting import NOTHING_YET
 from .kit import Origin
 from .parse import chain_of, shown
 from .plan import source_of
 from .program import Failure
 from .run import Run, result_of
+from .shown import VIEWS, Shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from ..future import Future
     from ..graph.nodes import Node
+    from .counting import FlowStatistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ class Outcome:
         How long it took.
     failures : list of Failure
         The items that failed, each with its error: a dead-letter list.
+    statistics : FlowStatistics
+        Counts and times of each stage; printed, a table.
     """
 
     n_in: int
@@ -45,9 +50,10 @@ class Outcome:
     n_dropped: int
     seconds: float
     failures: list[Failure] = field(default_factory=list, repr=False)
+    statistics: FlowStatistics = field(default=NOTHING_YET, repr=False)
 
 
-class Flow(OfFlows):
+class Flow(Shown, OfFlows):
     """A pipeline: items stream through stages on a pool, in order and in bounded memory.
 
     Parameters
@@ -133,11 +139,13 @@ class Flow(OfFlows):
             raise TypeError(f"a source is an iterable, not {source!r:.60}")
         items = origin.begin() if origin is not None else Origin(source, "the source").begin()
         settings = dict(self._settings)
+        views = {name: settings.pop(name) for name in VIEWS if name in settings}
         on = settings.pop("on", None)
         if settings.pop("results", False):
             settings["keep"] = True
         is_live = origin is not None and origin.is_live
-        return Run(rest, items, on, settings, 1 if origin is None else 2, is_live=is_live)
+        run = Run(rest, items, on, settings, 1 if origin is None else 2, is_live=is_live)
+        return self._see(run, views, source if origin is None else origin.items)
 
     def __iter__(self) -> FlowStream:
         return FlowStream(self._begin(None, has_source=False), enveloped="results" in self._settings)
@@ -165,7 +173,8 @@ class Flow(OfFlows):
         n_dropped = sum(work.n_dropped for work in machine.works)
         n_out = machine.n_out - len(failures)
         seconds = perf_counter() - run.began
-        return Outcome(machine.n_source, n_out, len(failures), n_dropped, seconds, failures)
+        found = run.ledger.statistics()
+        return Outcome(machine.n_source, n_out, len(failures), n_dropped, seconds, failures, found)
 
     def submit(self, source: Any = None) -> Future[Outcome]:
         """Run in a thread of its own; give the future of the outcome."""
@@ -264,6 +273,17 @@ class FlowStream:
                 self._close.detach()
                 raise StopAsyncIteration
             self._items = iter(found)
+
+    def statistics(self) -> FlowStatistics:
+        """Give what the run has done so far.
+
+        Returns
+        -------
+        FlowStatistics
+            Counts and times of each stage; printed, a table.
+        """
+        found: FlowStatistics = self._run.ledger.statistics()
+        return found
 
     def close(self) -> None:
         """Stop the run: the calls under way, the source, workers of its own."""

@@ -18,7 +18,7 @@ from ..graph.handles import Value
 from ..options import NOTHING
 from .living import run_living, set_up, tear_down
 from .nodes import Living
-from .program import MAP, run_items
+from .program import MAP, run_items, run_timed
 
 if TYPE_CHECKING:
     from ..options import Options
@@ -248,7 +248,7 @@ class OtherHand:
         slot = Slot(self._listener)
         self._listener.expect(slot, job, self)
         future = self._executor.submit(
-            run_items, work.program, job.base, work.keep, work.handler, job.items, machine.settings.names
+            run_timed, work.program, job.base, work.keep, work.handler, job.items, machine.settings.names
         )
         self._futures[job] = future
         future.add_done_callback(_PassOn(slot))
@@ -279,7 +279,28 @@ class _PassOn:
         if future.cancelled():
             slot._drop()
         else:
-            slot._deliver(Relayed(future))
+            slot._deliver(_TimedRelay(future))
+
+
+class _TimedRelay(Relayed):
+    """The end of a future whose value brings along how long it took."""
+
+    __slots__ = ()
+
+    def open(self) -> tuple[object, BaseException | None]:
+        """Give the value or the error."""
+        value: Any
+        value, error = super().open()
+        if error is not None:
+            return None, error
+        value, self.micros = value
+        return value, None
+
+
+class _Timed(Value):
+    """A value that was made here, and how long that took."""
+
+    __slots__ = ("micros",)
 
 
 class HereHand:
@@ -300,11 +321,13 @@ class HereHand:
         slot = Slot(self._listener)
         self._listener.expect(slot, job, self)
         try:
-            outcome = run_items(*args)
+            outcome, micros = run_timed(*args)
         except Exception as error:
             slot._deliver(SealedError(error))
         else:
-            slot._deliver(Value(outcome))
+            timed = _Timed(outcome)
+            timed.micros = micros
+            slot._deliver(timed)
 
     def ended(self, job: Job) -> None:
         """Nothing to forget."""

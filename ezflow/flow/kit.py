@@ -205,6 +205,11 @@ class Origin:
         self._is_used = False
         self.shown = shown
 
+    @property
+    def items(self) -> Any:
+        """What was given: an iterable, or what makes one."""
+        return self._make
+
     def begin(self) -> Iterator[Any] | AsyncIterator[Any]:
         """Give an iterator for a run."""
         make = self._make

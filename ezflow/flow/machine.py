@@ -18,6 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .._engine.current import running
+from .gauge import Gauge
 from .program import (
     BATCH,
     DROP,
@@ -248,9 +249,12 @@ class Work(Operation):
         self.n_failed = 0
         self.n_dropped = 0
         self.n_running = 0
+        self.gauge = Gauge()
         self.waiting: deque[Job] = deque()
         self.free: list[int] = []  # of a stateful stage: workers that wait
-        if not is_light:
+        if is_light:
+            machine.here.append(self)
+        else:
             machine.works.append(self)
 
     def take(self, packet: Packet) -> None:
@@ -274,9 +278,13 @@ class Work(Operation):
             self.give(packet)
         elif self.is_light:
             split = _Split(packet, places, 1)
+            clock = self.machine.clock
+            began = clock()
             *outcome, extra = run_items(self.program, base, self.keep, self.handler, items)
             split.parts[0] = outcome
             self.machine.note(extra)
+            self.gauge.took(n, clock() - began)
+            self.gauge.n_ended += n
             self._leave(split)
         else:
             size = self.chunk
@@ -287,12 +295,15 @@ class Work(Operation):
 
     def done(self, job: Job, answer: Answer, micros: int | None) -> None:
         """Take what came of a job."""
+        n = len(job.items)
         self.n_running -= 1
+        self.gauge.n_running -= n
+        if micros is not None:
+            self.gauge.took(n, 1000 * micros)
         outs, counts, n_failed, extra = answer
         if extra is not None:
             self.machine.note(extra)
         if micros is not None and not self.alone:
-            n = len(job.items)
             if micros < QUICK and n >= self.chunk:
                 self.chunk = min(self.chunk * 2, MOST)
             elif micros > SLOW and self.chunk > 1 and n * 2 > self.chunk:
@@ -300,6 +311,7 @@ class Work(Operation):
         self._settle(job, (outs, counts, n_failed))
 
     def _settle(self, job: Job, outcome: Outcome) -> None:
+        self.gauge.n_ended += len(job.items)
         group = job.group
         if group is not None:
             group.parts[job.place] = outcome
@@ -316,6 +328,7 @@ class Work(Operation):
     def failed(self, job: Job, error: BaseException) -> None:
         """Take the failure of a job as a whole: raise, or repeat it item by item."""
         self.n_running -= 1
+        self.gauge.n_running -= len(job.items)
         if not self.keep:
             raise noted(error, self.note, plain(job.items[0])) if len(job.items) == 1 else error
         if len(job.items) > 1:
@@ -403,7 +416,13 @@ class Collect(Operation):
         self._number = 0
         self.max_wait = max_wait
         self.since: float | None = None  # when the first of what waits came
+        self.n_in = 0
+        self.n_out = 0
+        self.n_failed = 0
+        self.n_dropped = 0
+        self.gauge = Gauge()
         machine.collects.append(self)
+        machine.here.append(self)
 
     def take(self, packet: Packet) -> None:
         """Take a packet."""
@@ -421,10 +440,14 @@ class Collect(Operation):
         outs: list[Any] = []
         counts: list[int] = []
         failures = packet.has_failures
+        n_passing = n_failed = 0
+        clock = self.machine.clock
+        began = clock()
         try:
             for item in packet.items:
                 n = len(outs)
                 if failures and type(item) is Failure:
+                    n_passing += 1
                     outs.append(item)
                 else:
                     try:
@@ -435,6 +458,7 @@ class Collect(Operation):
                             raise
                         failures = True
                         if settings.handler is None:
+                            n_failed += 1
                             outs.append(Failure(error, plain(item), self.note))
                         elif (value := settings.handler(error)) is not DROP:
                             outs.append(value)
@@ -450,6 +474,12 @@ class Collect(Operation):
                 packet.counts = [1] * len(packet.items)
             outs.extend(map(packed, self.collector.flush()))
             self.since = None
+        n_own = len(packet.items) - n_passing
+        self.gauge.took(n_own, clock() - began)
+        self.gauge.n_ended += n_own
+        self.n_in += n_own
+        self.n_failed += n_failed
+        self.n_out += len(outs) - n_passing - n_failed
         gathers = getattr(self.collector, "gathers", False)
         if gathers and not self._in_branch:
             packet.stamp()
@@ -475,6 +505,7 @@ class Collect(Operation):
         """Let out what waits, as a packet of its own."""
         self.since = None
         items = list(map(packed, self.collector.flush()))
+        self.n_out += len(items)
         packet = Packet(self._number, items)
         if self.machine.settings.keep:
             packet.sources = [plain(item) for item in items]
@@ -762,6 +793,8 @@ class Output(Operation):
         """Take a packet."""
         machine = self.machine
         for one in self._gate.admit(packet):
+            if one.has_failures:
+                machine.n_failed += sum(type(item) is Failure for item in one.items)
             if one.items:
                 one.stamp()
                 if machine.has_meta:
@@ -788,11 +821,13 @@ class Machine:
         self.settings = settings
         self.works: list[Work] = []
         self.collects: list[Collect] = []
+        self.here: list[Work | Collect] = []  # what is done in this process, for counting
         self.moving: deque[tuple[Operation | None, Packet]] = deque()
         self.outputs: deque[Packet] = deque()
         self.first: Operation = Output(self)
         self.n_source = 0
         self.n_out = 0
+        self.n_failed = 0
         self.n_pending = 0
         self.n_packets = 0
         self.n_running = 0
@@ -801,6 +836,8 @@ class Machine:
         """What is to go into side streams."""
         self.has_meta = False
         """Whether some item has one, so that all are looked at."""
+        self.clock: Callable[[], int] = int
+        """Nanoseconds, for times of what is done here; a run sets one that goes."""
         self._number = 0
         self.has_ended = False
         """Whether the source has."""
@@ -865,7 +902,9 @@ class Machine:
             ):
                 work.n_running += 1
                 self.n_running += 1
-                yield work.waiting.popleft()
+                job = work.waiting.popleft()
+                work.gauge.n_running += len(job.items)
+                yield job
 
     def done(self, job: Job, answer: Answer, micros: int | None = None) -> None:
         """Take what came of a job."""

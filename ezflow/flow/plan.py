@@ -209,6 +209,9 @@ def note_of(path: Path, node: Node) -> str:
         "Limited": "As",
         "Chain": "list",
     }.get(type(node).__name__, type(node).__name__)
+    if isinstance(node, Limited):
+        inner = node.parts[0]
+        name = f"As({node.n}, {getattr(inner, 'name', '') or 'list'})"
     return f"{'/'.join(path)} ({name})"
 
 

@@ -20,11 +20,12 @@ from _thread import allocate_lock
 from collections import deque
 from concurrent.futures import CancelledError
 from functools import partial
-from time import monotonic, perf_counter
+from time import monotonic, perf_counter, perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from .._loop import call_in_loop
 from ..result import Result
+from .counting import Ledger
 from .feeder import Feeder
 from .hands import Hands
 from .machine import Machine, Settings
@@ -37,11 +38,12 @@ if TYPE_CHECKING:
     from typing import Final
 
     from .._map import Slot
+    from .._progress import Meter
     from ..graph.nodes import Node
     from .machine import Packet
 
-PATIENCE: Final = 0.002
-"""Seconds that a packet waits to be filled by a slow source.  Larger: later first outputs; smaller: more calls (chosen)."""
+PATIENCE: Final = 2_000_000
+"""Nanoseconds that a packet waits to be filled by a slow source.  Larger: later first outputs; smaller: more calls (chosen)."""
 
 
 class Listener:
@@ -143,6 +145,9 @@ class Run:
         self._source: Any = source
         self._hands = Hands(on, self.listener)
         self.machine = Machine(Settings(n_workers=self._hands.n_workers, **settings))
+        self.machine.clock = perf_counter_ns
+        self.ledger = Ledger(self.machine)
+        self.views: list[Meter] = []
         self.is_over = False
         self.began = perf_counter()
         try:
@@ -158,11 +163,13 @@ class Run:
 
     def take(self) -> list[Any] | None:
         """Give the next outputs, None at the end; waits."""
+        self._note_consumer()
         try:
             while True:
                 self.drain()
                 found = None if self.is_over else self._found()
                 if found is not None or self.is_over:
+                    self._given = perf_counter_ns()
                     return found
                 if not self._advance():
                     self.listener.wait(self._patience())
@@ -174,11 +181,13 @@ class Run:
     async def take_async(self) -> list[Any] | None:
         """Give the next outputs, None at the end; waits in the event loop."""
         pending: Any = None
+        self._note_consumer()
         try:
             while True:
                 self.drain()
                 found = None if self.is_over else self._found()
                 if found is not None or self.is_over:
+                    self._given = perf_counter_ns()
                     return found
                 if not hasattr(self._source, "__anext__"):
                     if not self._advance():
@@ -189,8 +198,10 @@ class Run:
                         from asyncio import ensure_future
 
                         pending = self._pending = ensure_future(_next_of(self._source))
+                        self._asked = perf_counter_ns()
                     if pending is not None and pending.done():
                         self._pending = None
+                        self.ledger.source_nanos += perf_counter_ns() - self._asked
                         items = pending.result()
                         self.machine.put(items) if items else self.machine.end()
                         self._post()
@@ -205,6 +216,15 @@ class Run:
 
     _pending: Any = None
     _held: Packet | None = None
+    _given: int | None = None
+    """Nanoseconds at which the consumer got what it works on."""
+    _asked = 0
+    """Nanoseconds at which an async source was asked."""
+
+    def _note_consumer(self) -> None:
+        given, self._given = self._given, None
+        if given is not None:
+            self.ledger.consumer_nanos += perf_counter_ns() - given
 
     def drain(self) -> None:
         """Take the answers that are there, and start what may start then."""
@@ -249,23 +269,24 @@ class Run:
         items: list[Any] = []
         if isinstance(self._source, Feeder):
             fed = self._source.take(n)
+            self.ledger.source_nanos = self._source.nanos
             if fed is None:
                 machine.end()
             elif fed:
                 machine.put(fed)
             self._post()
             return fed is None or bool(fed)
-        end = perf_counter() + PATIENCE
+        began = perf_counter_ns()
+        end = began + PATIENCE
+        has_ended = False
         for item in self._source:
             items.append(item)
-            if len(items) >= n or perf_counter() > end:
+            if len(items) >= n or perf_counter_ns() > end:
                 break
         else:
-            if not items:
-                machine.end()
-                self._post()
-                return True
-        machine.put(items)
+            has_ended = not items
+        self.ledger.source_nanos += perf_counter_ns() - began
+        machine.end() if has_ended else machine.put(items)
         self._post()
         return True
 
@@ -273,6 +294,7 @@ class Run:
         """Keep the workers busy while the consumer works off what is there."""
         if self.is_over:
             return
+        began = perf_counter_ns()
         try:
             self.drain()
             machine = self.machine
@@ -282,6 +304,8 @@ class Run:
         except BaseException:
             self.close()
             raise
+        if self._given is not None:  # that was not the consumer's time
+            self._given += perf_counter_ns() - began
 
     def _found(self) -> list[Any] | None:
         machine = self.machine
@@ -315,6 +339,10 @@ class Run:
     def close(self) -> None:
         """Stop everything; safe to repeat, and from a finaliser."""
         self.is_over = True
+        self.ledger.close()
+        views, self.views = self.views, []
+        for view in views:
+            view.close()
         hands, self._hands = self._hands, _NO_HANDS
         hands.close()
         self.listener.expected.clear()

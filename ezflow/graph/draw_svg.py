@@ -252,13 +252,18 @@ def _cut(text: str) -> str:
 
 
 def _detail(box: Box) -> str:
-    took = "" if box.seconds is None else _seconds(box.seconds)
+    took = "" if box.seconds is None else seconds_text(box.seconds)
     return " · ".join(filter(None, [box.detail, took]))
 
 
-def _seconds(seconds: float) -> str:
+def seconds_text(seconds: float) -> str:
+    """Give a duration in the unit that suits it."""
+    if seconds < 1e-5:
+        return f"{seconds * 1e6:.1f} µs"
     if seconds < 1e-3:
         return f"{seconds * 1e6:.0f} µs"
+    if seconds < 1e-2:
+        return f"{seconds * 1e3:.1f} ms"
     return f"{seconds * 1e3:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 

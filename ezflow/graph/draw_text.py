@@ -35,7 +35,13 @@ def draw(picture: Picture) -> str:
         and frame.column <= box.column < frame.column + frame.columns
         and frame.lane <= box.lane < frame.lane + frame.lanes
     }
-    texts = {box.path: _text(box, names.get(box.path, ""), box.path in repeated) for box in picture.boxes}
+    keys = {
+        edge.target: f"{edge.name} " for edge in picture.arrows if edge.name.startswith(("[key", "[other"))
+    }
+    texts = {
+        box.path: _text(box, names.get(box.path, ""), keys.get(box.path, ""), box.path in repeated)
+        for box in picture.boxes
+    }
     columns = {box.path: box.column for box in picture.boxes}
     rows = {box.path: round(2 * box.lane) for box in picture.boxes}
     widths = [0] * picture.columns
@@ -57,8 +63,8 @@ def draw(picture: Picture) -> str:
     return "\n".join("".join(row).rstrip() for row in shown if "".join(row).strip())
 
 
-def _text(box: Box, name: str, is_repeated: bool) -> str:
-    text = f"{name}: {box.title}" if name and name != box.title else box.title
+def _text(box: Box, name: str, key: str, is_repeated: bool) -> str:
+    text = key + (f"{name}: {box.title}" if name and name != box.title else box.title)
     if is_repeated:
         text += " \N{MULTIPLICATION SIGN}n"
     if box.detail:

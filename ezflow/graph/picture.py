@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .check import label
-from .nodes import Call, Chain, Copy, Each, Node, Row, Same, Split, Whole, walk, words_of
+from .nodes import Call, Chain, Copy, Each, Node, Same, Split, Whole, walk, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -164,19 +164,17 @@ class _Sizes:
         for part in node.parts:
             size = yield self.measure(part)
             sizes.append(size)
-        if isinstance(node, Chain):
-            found = _Size(sum(size.columns for size in sizes), max(size.lanes for size in sizes))
-        elif isinstance(node, Split | Copy | Row):
-            found = _Size(max(size.columns for size in sizes), sum(size.lanes for size in sizes))
-        elif isinstance(node, Each | Whole):
-            found = sizes[0]
-        else:
+        if not sizes:
             found = _Size(1, 1)
+        elif isinstance(node, Chain):
+            found = _Size(sum(size.columns for size in sizes), max(size.lanes for size in sizes))
+        else:  # branches; a node around one part is as large as that
+            found = _Size(max(size.columns for size in sizes), sum(size.lanes for size in sizes))
         self.known[id(node)] = found
         return found
 
 
-class _Layout:
+class Layout:
     """Gives every stage a place; what flows is a list of (path, name)."""
 
     def __init__(self, root: Node) -> None:
@@ -189,6 +187,7 @@ class _Layout:
     def enter(
         self, node: Node, flow: Any, path: tuple[str, ...], column: int, lane: float
     ) -> Generator[Any, Any, Any]:
+        """Place the stages of a chain, numbered."""
         parts = node.parts if isinstance(node, Chain) else (node,)
         lanes = self.sizes.of(node).lanes
         for i, part in enumerate(parts, 1):
@@ -201,6 +200,7 @@ class _Layout:
     def branch(
         self, node: Node, flow: Any, path: tuple[str, ...], column: int, lane: float
     ) -> Generator[Any, Any, Any]:
+        """Place a branch."""
         if isinstance(node, Chain):
             return (yield self.enter(node, flow, path, column, lane))
         return (yield self.place(node, flow, path, column, lane))
@@ -208,6 +208,7 @@ class _Layout:
     def place(
         self, node: Node, flow: Any, path: tuple[str, ...], column: int, lane: float
     ) -> Generator[Any, Any, Any]:
+        """Place a node; give what flows from there."""
         key = "/".join(path)
         if isinstance(node, Same):
             self.boxes.append(Box(key, "same", "", column, lane))
@@ -257,9 +258,9 @@ class _Layout:
         return out
 
 
-def picture_of(root: Node) -> Picture:
-    """Lay a graph out."""
-    layout = _Layout(root)
+def picture_of(root: Node, kind: type[Layout] = Layout) -> Picture:
+    """Lay a graph out; `kind` knows what its nodes mean."""
+    layout = kind(root)
     flow = walk(layout.enter(root, [(IN, "")], (), 0, 0.0))
     layout.arrows.extend(Edge(source, IN, name) for source, name in flow)
     size = layout.sizes.of(root)
