@@ -209,3 +209,10 @@ class StuckUntil(Stage):
 
 def inc_or_same(x: Any) -> Any:
     return x + 1 if isinstance(x, int) else x
+
+
+class Emitting(Stage):
+    """Emits from a worker of its own."""
+
+    def do(self, item: Any) -> Any:
+        return emitting(item)

@@ -16,6 +16,7 @@ from .plan import source_of
 from .program import Failure
 from .run import Run, result_of
 from .shown import VIEWS, Shown
+from .words import HOOKS, Words, side_roots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,7 +54,7 @@ class Outcome:
     statistics: FlowStatistics = field(default=NOTHING_YET, repr=False)
 
 
-class Flow(Shown, OfFlows):
+class Flow(Words, Shown, OfFlows):
     """A pipeline: items stream through stages on a pool, in order and in bounded memory.
 
     Parameters
@@ -143,8 +144,12 @@ class Flow(Shown, OfFlows):
         on = settings.pop("on", None)
         if settings.pop("results", False):
             settings["keep"] = True
+        hooks = {name: settings.pop(name) for name in HOOKS if name in settings}
+        sides = side_roots(settings)
         is_live = origin is not None and origin.is_live
-        run = Run(rest, items, on, settings, 1 if origin is None else 2, is_live=is_live)
+        run = Run(
+            rest, items, on, settings, 1 if origin is None else 2, is_live=is_live, sides=sides, hooks=hooks
+        )
         return self._see(run, views, source if origin is None else origin.items)
 
     def __iter__(self) -> FlowStream:

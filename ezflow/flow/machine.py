@@ -414,6 +414,9 @@ class Collect(Operation):
         self._gate = Gate(ordered=machine.settings.ordered or type(collector).__name__ == "InOrder")
         self._in_branch = in_branch
         self._number = 0
+        self._n_held = (
+            0  # items of the source whose packets have left, and which may be in what is not full yet
+        )
         self.max_wait = max_wait
         self.since: float | None = None  # when the first of what waits came
         self.n_in = 0
@@ -487,9 +490,23 @@ class Collect(Operation):
         if gathers and not self._in_branch and settings.keep:
             packet.sources, packet.counts = [plain(out) for out in outs], None
         if not self._in_branch:
+            self._account(packet, n_own)
             packet.number = self._number
             self._number += 1
         self.give(packet)
+
+    def _account(self, packet: Packet, n_came: int) -> None:
+        """Let a batch stand for all the items of the source that are in it; `n_came` came with this packet.
+
+        While it is not full their packets leave empty, and their credit comes back, or else it would never be full.
+        When it is, they are on their way again.
+        """
+        if not packet.items:
+            self._n_held += min(packet.n_source, n_came)
+        elif self._n_held:
+            packet.n_source += self._n_held
+            self.machine.n_pending += self._n_held
+            self._n_held = 0
 
     def _note_time(self, *, has_given: bool) -> None:
         if not getattr(self.collector, "holds", False):
@@ -507,6 +524,7 @@ class Collect(Operation):
         items = list(map(packed, self.collector.flush()))
         self.n_out += len(items)
         packet = Packet(self._number, items)
+        self._account(packet, 0)
         if self.machine.settings.keep:
             packet.sources = [plain(item) for item in items]
         self._number += 1
@@ -854,7 +872,7 @@ class Machine:
         for work in self.works:
             size = min(size, max(1, work.chunk * n_source // max(work.n_in, 1)))
         if settings.max_pending is not None:
-            size = min(size, settings.max_pending - self.n_pending)
+            size = min(size, max(settings.max_pending - self.n_pending, 0))
         return size
 
     def note(self, extra: Extra | None) -> None:

@@ -28,11 +28,11 @@ def source_of(root: Node) -> tuple[Any, Node | None]:
     return None, root
 
 
-def build(machine: Machine, root: Node | None, n_first: int = 1) -> None:
+def build(machine: Machine, root: Node | None, n_first: int = 1, path: Path = ()) -> None:
     """Make the operations of a run; `n_first`: the number of the first stage, which is 2 behind a source."""
     output: Operation = Output(machine)
     if root is not None:
-        machine.first = _Builder(machine).chain(_parts(root), output, (), n_first, in_branch=False)
+        machine.first = _Builder(machine).chain(_parts(root), output, path, n_first, in_branch=False)
         machine.works.reverse()  # they were made from the end
     else:
         machine.first = output
