@@ -18,6 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .._engine.current import running
+from ..result import Result
 from .gauge import Gauge
 from .program import (
     BATCH,
@@ -64,8 +65,12 @@ class Settings:
         n_workers: int = 4,
         max_pending: int | None = None,
         names: tuple[str, ...] = (),
+        is_async: bool = False,
+        is_inline: bool = False,
     ) -> None:
         self.names = names
+        self.is_async = is_async  # every stage that does not say where it runs
+        self.is_inline = is_inline  # every stage, whatever it says
         self.ordered = ordered
         self.keep = keep or handler is not None
         self.handler = handler
@@ -240,6 +245,8 @@ class Work(Operation):
         self.extra = extra
         self.keep = machine.settings.keep
         self.handler = machine.settings.handler
+        self.is_enveloped = False  # its failures are data for the next
+        self.is_async = False  # runs here, many at once, one item in a call
         kind, what, _ = program[0]
         if kind in (SPLIT, ROUTE):
             self.targets = what[3] if kind == SPLIT else what[1]
@@ -287,7 +294,7 @@ class Work(Operation):
             self.gauge.n_ended += n
             self._leave(split)
         else:
-            size = self.chunk
+            size = 1 if self.is_async else self.chunk
             starts = range(0, n, size)
             split = _Split(packet, places, len(starts))
             for place, start in enumerate(starts):
@@ -303,7 +310,7 @@ class Work(Operation):
         outs, counts, n_failed, extra = answer
         if extra is not None:
             self.machine.note(extra)
-        if micros is not None and not self.alone:
+        if micros is not None and not self.alone and not self.is_async:
             if micros < QUICK and n >= self.chunk:
                 self.chunk = min(self.chunk * 2, MOST)
             elif micros > SLOW and self.chunk > 1 and n * 2 > self.chunk:
@@ -355,10 +362,19 @@ class Work(Operation):
         self.n_failed += n_failed
         if counts is not None:
             self.n_dropped += counts.count(0)
+        if self.is_enveloped:
+            outs, n_failed = [_enveloped(out) for out in outs], 0
         if split.places is not None:
             outs, counts = _with_failures(packet.items, split.places, outs, counts)
         self.replace(packet, outs, counts, failures=bool(n_failed) or split.places is not None)
         self.give(packet)
+
+
+def _enveloped(out: Any) -> Any:
+    """Give the `Result` of an output or failure, which is data."""
+    if type(out) is Failure:
+        return Result[object](err=out.error, item=out.item, stage=out.note)
+    return Carried(Result(out.value), out.meta) if type(out) is Carried else Result(out)
 
 
 def _together(parts: list[Any]) -> Outcome:
@@ -916,23 +932,25 @@ class Machine:
         most = self.settings.n_running
         for work in reversed(self.works):
             while (
-                work.waiting and self.n_running < most and (work.limit is None or work.n_running < work.limit)
+                work.waiting
+                and (self.n_running < most or work.is_async)
+                and (work.limit is None or work.n_running < work.limit)
             ):
                 work.n_running += 1
-                self.n_running += 1
+                self.n_running += not work.is_async
                 job = work.waiting.popleft()
                 work.gauge.n_running += len(job.items)
                 yield job
 
     def done(self, job: Job, answer: Answer, micros: int | None = None) -> None:
         """Take what came of a job."""
-        self.n_running -= 1
+        self.n_running -= not job.op.is_async
         job.op.done(job, answer, micros)
         self.move()
 
     def failed(self, job: Job, error: BaseException) -> None:
         """Take the failure of a job as a whole; raises if that ends the run."""
-        self.n_running -= 1
+        self.n_running -= not job.op.is_async
         job.op.failed(job, error)
         self.move()
 

@@ -143,6 +143,19 @@ class To:
         return f"To({self.target!r})" if self.item is DROP else f"To({self.target!r}, {self.item!r:.60})"
 
 
+class Always:
+    """A handler that puts the same value into the place of every failed item."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def __call__(self, error: object) -> object:
+        """Give the value."""
+        return self.value
+
+
 class Carried:
     """An item and its meta, in the place of the item."""
 
@@ -254,6 +267,38 @@ def _run(steps: Program, base: int, items: list[Any], state: State) -> Outcome:
         if counts is not None:
             counts.append(n)
     return outs, counts, n_failed
+
+
+def run_again(retry: tuple[int, Any, float, float], *args: Any) -> tuple[Answer, int]:
+    """Run a program again if it fails: for executors that repeat nothing themselves."""
+    from time import sleep
+
+    n, on, delay, backoff = retry
+    while True:
+        try:
+            return run_timed(*args)
+        except on as error:
+            if not n or type(error).__name__ in ("CancelledError", "KeyboardInterrupt"):
+                raise
+        n -= 1
+        sleep(delay)
+        delay *= backoff
+
+
+def run_in(env: tuple[tuple[str, str], ...], *args: Any) -> Answer:
+    """Run a program with variables of the environment set, in a worker process."""
+    from os import environ
+
+    before = {name: environ.get(name) for name, _ in env}
+    environ.update(env)
+    try:
+        return run_items(*args)
+    finally:
+        for name, value in before.items():
+            if value is None:
+                environ.pop(name, None)
+            else:
+                environ[name] = value
 
 
 def run_timed(*args: Any) -> tuple[Answer, int]:
