@@ -260,3 +260,13 @@ def yields_then_dies(x: Any) -> Iterator[Any]:
 class BadDo(Stage):
     def do(self, item: Any) -> Any:
         raise ZeroDivisionError
+
+
+class Heavy:
+    """Says that it is large."""
+
+    nbytes = 8 << 20
+
+
+def yields_buffers(x: Any) -> Iterator[Any]:
+    yield Heavy()

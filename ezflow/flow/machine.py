@@ -23,6 +23,7 @@ from .gauge import Gauge
 from .program import (
     BATCH,
     DROP,
+    LARGE,
     ROUTE,
     SPLIT,
     Carried,
@@ -30,6 +31,8 @@ from .program import (
     State,
     To,
     branch_of,
+    nbytes_in,
+    nbytes_of,
     no_route,
     noted,
     one_of,
@@ -45,6 +48,9 @@ if TYPE_CHECKING:
 
 QUICK: Final = 2_000
 """Microseconds: calls that take less get more items.  Chosen: a call costs 20 to 50 µs besides its items."""
+
+HEAVY: Final = 512 << 20
+"""Bytes of items in the system from which on the source waits, if there is work for every worker (chosen)."""
 
 SLOW: Final = 20_000
 """Microseconds: calls that take more get fewer items.  Larger: first outputs come later; smaller: more calls."""
@@ -96,7 +102,7 @@ class Packet:
         Of which items `counts` speaks, if failures have to say what they came of.
     """
 
-    __slots__ = ("counts", "has_failures", "is_end", "items", "n_source", "number", "sources")
+    __slots__ = ("counts", "has_failures", "is_end", "items", "n_source", "number", "sources", "weight")
 
     def __init__(
         self,
@@ -113,6 +119,7 @@ class Packet:
         self.n_source = n_source
         self.is_end = is_end
         self.has_failures = has_failures
+        self.weight = 0  # bytes of its items, where they were most
         self.sources: list[Any] | None = None
 
     def stamp(self) -> None:
@@ -192,7 +199,19 @@ class Operation:
 class Job:
     """Items for one call."""
 
-    __slots__ = ("base", "group", "instance", "items", "micros", "n_left", "op", "parts", "place", "work")
+    __slots__ = (
+        "base",
+        "before",
+        "group",
+        "instance",
+        "items",
+        "micros",
+        "n_left",
+        "op",
+        "parts",
+        "place",
+        "work",
+    )
 
     def __init__(self, op: Work, work: _Split, place: int, items: list[Any], base: int) -> None:
         self.op = op
@@ -201,6 +220,7 @@ class Job:
         self.items = items
         self.base = base
         self.instance = 0
+        self.before: list[Outcome] = []  # of items that were its own, and are done
         self.group: Job | None = None  # that failed as a whole, and of which this is one item
         self.parts: list[Outcome | None] = []
         self.n_left = 0
@@ -251,6 +271,7 @@ class Work(Operation):
         if kind in (SPLIT, ROUTE):
             self.targets = what[3] if kind == SPLIT else what[1]
         self.chunk = 1
+        self.most = MOST  # items in a call, less if their outputs were large
         self.n_in = 0
         self.n_out = 0
         self.n_failed = 0
@@ -294,11 +315,11 @@ class Work(Operation):
             self.gauge.n_ended += n
             self._leave(split)
         else:
-            size = 1 if self.is_async else self.chunk
-            starts = range(0, n, size)
-            split = _Split(packet, places, len(starts))
-            for place, start in enumerate(starts):
-                self.waiting.append(Job(self, split, place, items[start : start + size], base + start))
+            pieces = cut(items, 1 if self.is_async else self.chunk)
+            split = _Split(packet, places, len(pieces))
+            for place, some in enumerate(pieces):
+                self.waiting.append(Job(self, split, place, some, base))
+                base += len(some)
 
     def done(self, job: Job, answer: Answer, micros: int | None) -> None:
         """Take what came of a job."""
@@ -310,12 +331,24 @@ class Work(Operation):
         outs, counts, n_failed, extra = answer
         if extra is not None:
             self.machine.note(extra)
+            if extra[2]:
+                self._go_on(job, (outs, counts, n_failed), extra[2])
+                return
         if micros is not None and not self.alone and not self.is_async:
             if micros < QUICK and n >= self.chunk:
-                self.chunk = min(self.chunk * 2, MOST)
+                self.chunk = min(self.chunk * 2, self.most)
             elif micros > SLOW and self.chunk > 1 and n * 2 > self.chunk:
                 self.chunk //= 2
         self._settle(job, (outs, counts, n_failed))
+
+    def _go_on(self, job: Job, outcome: Outcome, n_left: int) -> None:
+        """Take the first part of a job whose outputs are so large that the others are left for another call."""
+        n_done = len(job.items) - n_left
+        self.most = self.chunk = max(1, n_done)
+        self.gauge.n_ended += n_done
+        rest = Job(self, job.work, job.place, job.items[n_done:], job.base + n_done)
+        rest.before = [*job.before, outcome]
+        self.waiting.appendleft(rest)
 
     def _settle(self, job: Job, outcome: Outcome) -> None:
         self.gauge.n_ended += len(job.items)
@@ -326,6 +359,8 @@ class Work(Operation):
             if group.n_left:
                 return
             job, outcome = group, _together(group.parts)
+        if job.before:
+            outcome = _together([*job.before, outcome])
         split = job.work
         split.parts[job.place] = outcome
         split.n_left -= 1
@@ -367,7 +402,24 @@ class Work(Operation):
         if split.places is not None:
             outs, counts = _with_failures(packet.items, split.places, outs, counts)
         self.replace(packet, outs, counts, failures=bool(n_failed) or split.places is not None)
+        if packet.n_source:
+            self.machine.weigh(packet)
         self.give(packet)
+
+
+def cut(items: list[Any], size: int) -> list[list[Any]]:
+    """Cut items into pieces for one call each: at most `size`, and not more than what is large together."""
+    if size == 1 or nbytes_in(items) <= LARGE:
+        return [items[start : start + size] for start in range(0, len(items), size)]
+    pieces: list[list[Any]] = []
+    nbytes = 0
+    for item in items:
+        nbytes += nbytes_of(item)
+        if not pieces or len(pieces[-1]) == size or nbytes > LARGE:
+            pieces.append([])
+            nbytes = nbytes_of(item)
+        pieces[-1].append(item)
+    return pieces
 
 
 def _enveloped(out: Any) -> Any:
@@ -864,6 +916,7 @@ class Machine:
         self.n_failed = 0
         self.n_pending = 0
         self.n_packets = 0
+        self.n_bytes = 0
         self.n_running = 0
         self.now = 0.0
         self.emitted: list[tuple[str, Any]] = []
@@ -883,6 +936,8 @@ class Machine:
         settings = self.settings
         if self.has_ended or self.n_packets >= settings.n_packets:
             return 0
+        if self.n_bytes > HEAVY and self.n_packets >= settings.n_workers:
+            return 0
         size = MOST if self.works else 256
         n_source = self.n_source + 1
         for work in self.works:
@@ -894,9 +949,16 @@ class Machine:
     def note(self, extra: Extra | None) -> None:
         """Note what stages did besides giving outputs."""
         if extra is not None:
-            emitted, has_meta = extra
+            emitted, has_meta, _ = extra
             self.emitted += emitted
             self.has_meta = self.has_meta or has_meta
+
+    def weigh(self, packet: Packet) -> None:
+        """Note how much a packet holds."""
+        nbytes = nbytes_in(packet.items)
+        if nbytes > packet.weight:
+            self.n_bytes += nbytes - packet.weight
+            packet.weight = nbytes
 
     def put(self, items: list[Any]) -> None:
         """Take items of the source."""
@@ -904,6 +966,7 @@ class Machine:
         self.n_source += n
         self.n_pending += n
         packet = Packet(self._number, items, n)
+        self.weigh(packet)
         if self.settings.keep:
             packet.sources = items
         self._send(packet)
@@ -957,6 +1020,7 @@ class Machine:
     def gone(self, packet: Packet) -> None:
         """Learn that the consumer has taken all of a packet: its credit comes back."""
         self.n_packets -= 1
+        self.n_bytes -= packet.weight
         self.n_pending -= packet.n_source
         self.n_out += len(packet.items)
 

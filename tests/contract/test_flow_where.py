@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -234,7 +234,7 @@ def test_environment_is_the_stages_own(pool: ProcessPoolExecutor) -> None:
         return os.environ.get(name)
 
     class Finds(Stage):
-        env = {name: "class"}
+        env: ClassVar = {name: "class"}
 
         def setup(self) -> None:
             self.found = os.environ.get(name)
