@@ -270,3 +270,17 @@ class Heavy:
 
 def yields_buffers(x: Any) -> Iterator[Any]:
     yield Heavy()
+
+
+def last_byte(data: Any) -> int:
+    return bytes(data)[-1]
+
+
+def dies_reading(data: Any) -> None:
+    last_byte(data)
+    os._exit(1)
+
+
+def reports_and_waits() -> None:
+    current_call().report(os.getpid())
+    time.sleep(300)

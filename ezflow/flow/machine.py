@@ -131,7 +131,7 @@ class Packet:
         start = 0
         for source, count in zip(sources, counts, strict=False):
             for item in self.items[start : start + count]:
-                if type(item) is Failure:
+                if type(item) is Failure and item is not source:  # that was told behind an earlier stage
                     item.origin = source
             start += count
 
