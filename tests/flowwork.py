@@ -284,3 +284,28 @@ def dies_reading(data: Any) -> None:
 def reports_and_waits() -> None:
     current_call().report(os.getpid())
     time.sleep(300)
+
+
+def counts_for_ever(x: int) -> Iterator[int]:
+    while True:
+        yield x
+        x += 1
+
+
+def yields_megabytes(_: Any, log: str) -> Iterator[bytes]:
+    while True:
+        with Path(log).open("a") as file:
+            file.write(".")
+        yield bytes(1 << 20)
+
+
+def several_hundred(x: int) -> Iterator[Any]:
+    for i in range(100 * x):
+        yield x, i
+
+
+def yields_slowly_then_dies(x: Any) -> Iterator[Any]:
+    yield x
+    time.sleep(0.1)
+    yield x
+    os._exit(5)

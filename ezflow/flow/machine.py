@@ -102,7 +102,17 @@ class Packet:
         Of which items `counts` speaks, if failures have to say what they came of.
     """
 
-    __slots__ = ("counts", "has_failures", "is_end", "items", "n_source", "number", "sources", "weight")
+    __slots__ = (
+        "asker",
+        "counts",
+        "has_failures",
+        "is_end",
+        "items",
+        "n_source",
+        "number",
+        "sources",
+        "weight",
+    )
 
     def __init__(
         self,
@@ -119,6 +129,7 @@ class Packet:
         self.n_source = n_source
         self.is_end = is_end
         self.has_failures = has_failures
+        self.asker: Any = None  # whom to ask for another like it, when it has left
         self.weight = 0  # bytes of its items, where they were most
         self.sources: list[Any] | None = None
 
@@ -266,6 +277,7 @@ class Work(Operation):
         self.keep = machine.settings.keep
         self.handler = machine.settings.handler
         self.is_enveloped = False  # its failures are data for the next
+        self.streams = False  # gives outputs while a call runs
         self.is_async = False  # runs here, many at once, one item in a call
         kind, what, _ = program[0]
         if kind in (SPLIT, ROUTE):
@@ -1021,6 +1033,8 @@ class Machine:
         """Learn that the consumer has taken all of a packet: its credit comes back."""
         self.n_packets -= 1
         self.n_bytes -= packet.weight
+        if packet.asker is not None:
+            packet.asker.ask()
         self.n_pending -= packet.n_source
         self.n_out += len(packet.items)
 
