@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .errors import CallTimeout as CallTimeout
     from .errors import EzflowError as EzflowError
     from .errors import GraphError as GraphError
+    from .errors import JournalError as JournalError
     from .errors import PicklingAttributeError as PicklingAttributeError
     from .errors import PicklingError as PicklingError
     from .errors import PicklingTypeError as PicklingTypeError
@@ -106,6 +107,7 @@ _HOME = {
     "EZ": "graph.ez",
     "Graph": "graph.graph",
     "GraphError": "errors",
+    "JournalError": "errors",
     "GraphFuture": "graph.future",
     "P": "flow.twins",
     "Parallel": "flow.twins",
@@ -164,6 +166,7 @@ __all__ = [  # written out, because type checkers read it
     "GraphFuture",
     "ItemStream",
     "Iter",
+    "JournalError",
     "Map",
     "Outcome",
     "P",

@@ -40,6 +40,7 @@ EXPORTED = {
     "Future",
     "Graph",
     "GraphError",
+    "JournalError",
     "GraphFuture",
     "ItemStream",
     "Iter",

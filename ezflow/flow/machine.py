@@ -14,16 +14,18 @@ One thread at a time moves it.  It calls users' functions only in collecting sta
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from .gauge import Gauge
 from .program import DROP, Failure, noted, one_of, run_items
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Final
 
     from .collect import Collector
+    from .journal import Span
     from .program import Outcome, Program
 
 QUICK: Final = 2_000
@@ -69,9 +71,11 @@ class Packet:
         sum was collected, and let out at the end.
     n_source : int
         Items of the source that it stands for: credit that comes back when it has left.
+    spans : tuple of Span
+        For a journal: stretches of the source of which something is in it.
     """
 
-    __slots__ = ("counts", "has_failures", "is_end", "items", "n_source", "number")
+    __slots__ = ("counts", "has_failures", "is_end", "items", "n_source", "number", "spans")
 
     def __init__(
         self,
@@ -88,6 +92,14 @@ class Packet:
         self.n_source = n_source
         self.is_end = is_end
         self.has_failures = has_failures
+        self.spans: tuple[Span, ...] = ()
+
+    def carry(self, spans: Iterable[Span]) -> None:
+        """Let something of further stretches be in it."""
+        spans = tuple(spans)
+        self.spans += spans
+        for span in spans:
+            span.n_left += 1
 
 
 class Gate:
@@ -376,6 +388,9 @@ class Collect(Operation):
         self.n_failed = 0
         self.n_dropped = 0
         self.gauge = Gauge()
+        self._held: deque[tuple[int, Span]] = (
+            deque()
+        )  # stretches that it may hold items of, up to which of its items
         machine.collects.append(self)
         machine.here.append(self)
 
@@ -425,11 +440,29 @@ class Collect(Operation):
         self.n_in += n_own
         self.n_failed += n_failed
         self.n_out += len(outs) - n_passing - n_failed
+        if packet.spans or self._held:
+            self._hold(packet, has_given=bool(outs))
         self.replace(packet, outs, counts, failures=failures)
         if not self._in_branch:
             packet.number = self._number
             self._number += 1
         self.give(packet)
+
+    def _hold(self, packet: Packet, *, has_given: bool) -> None:
+        """Keep the stretches that something is held of; others go on with the packet, which has the last of them."""
+        held = self._held
+        n_old = len(held)
+        held.extend((self.n_in, span) for span in packet.spans)
+        n_given = self.n_in - (0 if packet.is_end else getattr(self.collector, "n_held", 0))
+        while held and held[0][0] <= n_given:
+            span = held.popleft()[1]
+            if n_old:
+                n_old -= 1
+                packet.spans += (span,)  # it was counted when it was kept
+        if has_given:  # a window holds what it keeps, too
+            packet.carry(span for _, span in islice(held, n_old))
+        for _, span in islice(held, n_old, None):
+            span.n_left += 1
 
     def _note_time(self, *, has_given: bool) -> None:
         if not getattr(self.collector, "holds", False):
@@ -447,6 +480,8 @@ class Collect(Operation):
         items = list(self.collector.flush())
         self.n_out += len(items)
         packet = Packet(self._number, items)
+        packet.spans = tuple(span for _, span in self._held)  # counted when they were kept
+        self._held.clear()
         self._number += 1
         self.machine.n_packets += 1
         self.give(packet)
@@ -465,12 +500,15 @@ class Fork(Operation):
         """Send each branch its items."""
         self.waiting[packet.number] = packet, memo, [None] * len(items)
         for branch, some in zip(self.branches, items, strict=True):
-            self.machine.moving.append((branch, Packet(packet.number, some, is_end=packet.is_end)))
+            part = Packet(packet.number, some, is_end=packet.is_end)
+            part.carry(packet.spans)
+            self.machine.moving.append((branch, part))
 
     def back(self, branch: int, packet: Packet) -> None:
         """Take a packet from a branch."""
         parent, memo, parts = self.waiting[packet.number]
         parts[branch] = packet
+        parent.spans += packet.spans
         if any(part is None for part in parts):
             return
         del self.waiting[packet.number]
@@ -706,6 +744,9 @@ class Machine:
         self.now = 0.0
         self.clock: Callable[[], int] = int
         """Nanoseconds, for times of what is done here; a run sets one that goes."""
+        self.spans_of: Callable[[list[Any]], Iterable[Span]] | None = None
+        """Gives the stretches that items of the source are, if there is a journal."""
+        self.spans_done: list[Span] = []
         self._number = 0
         self.has_ended = False
         """Whether the source has."""
@@ -730,7 +771,10 @@ class Machine:
         n = len(items)
         self.n_source += n
         self.n_pending += n
-        self._send(Packet(self._number, items, n))
+        packet = Packet(self._number, items, n)
+        if self.spans_of is not None:
+            packet.carry(self.spans_of(items))
+        self._send(packet)
 
     def end(self) -> None:
         """Learn that the source has ended."""
@@ -781,6 +825,10 @@ class Machine:
         self.n_packets -= 1
         self.n_pending -= packet.n_source
         self.n_out += len(packet.items)
+        for span in packet.spans:
+            span.n_left -= 1
+            if not span.n_left:
+                self.spans_done.append(span)
 
     def due(self) -> float | None:
         """Give the time at which something has waited long enough."""
