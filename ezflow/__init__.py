@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from .errors import WorkerDied as WorkerDied
     from .errors import WrongProcess as WrongProcess
     from .executor import ProcessPoolExecutor as ProcessPoolExecutor
+    from .flow.counting import FlowStatistics as FlowStatistics
+    from .flow.counting import StageStatistics as StageStatistics
     from .flow.flow import Flow as Flow
     from .flow.flow import FlowStream as FlowStream
     from .flow.flow import Outcome as Outcome
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from .flow.parse import Piece as Piece
     from .flow.program import DROP as DROP
     from .flow.program import Failure as Failure
+    from .flow.program import To as To
     from .flow.stage import Stage as Stage
     from .future import Future as Future
     from .graph.future import GraphFuture as GraphFuture
@@ -99,6 +102,7 @@ _HOME = {
     "Piece": "flow.parse",
     "DROP": "flow.program",
     "Failure": "flow.program",
+    "To": "flow.program",
     "Stage": "flow.stage",
     "put": "_put",
     "current_call": "_engine.current",
@@ -107,7 +111,9 @@ _HOME = {
     "EZ": "graph.ez",
     "Graph": "graph.graph",
     "GraphError": "errors",
+    "FlowStatistics": "flow.counting",
     "JournalError": "errors",
+    "StageStatistics": "flow.counting",
     "GraphFuture": "graph.future",
     "P": "flow.twins",
     "Parallel": "flow.twins",
@@ -159,6 +165,7 @@ __all__ = [  # written out, because type checkers read it
     "Failure",
     "Filter",
     "Flow",
+    "FlowStatistics",
     "FlowStream",
     "Future",
     "Graph",
@@ -189,10 +196,12 @@ __all__ = [  # written out, because type checkers read it
     "Seq",
     "Serial",
     "Stage",
+    "StageStatistics",
     "Stamp",
     "Statistics",
     "Tap",
     "Task",
+    "To",
     "Unbatch",
     "UnpicklingError",
     "Window",

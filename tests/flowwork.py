@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ezflow.flow.program import DROP
-from ezflow.flow.stage import Stage
+from ezflow import DROP, Stage, To, current_call
 
 
 def inc(x: int) -> int:
@@ -61,6 +60,63 @@ async def soon(x: Any) -> Any:
 
 def third(x: Any) -> int:
     return sum(map(ord, str(x))) % 3
+
+
+def sent_to_third(x: Any) -> Any:
+    return To(third(x), x)
+
+
+def sent_by_yield(x: Any) -> Iterator[Any]:
+    yield To(third(x), x)
+
+
+def vip_if_odd(x: int) -> Any:
+    return To("vip", x) if x % 2 else x
+
+
+def to_nowhere(x: int) -> Any:
+    return To("nowhere", x)
+
+
+def mark(x: Any) -> Any:
+    """Write into the meta."""
+    current_call().meta["mark"] = x
+    return x
+
+
+def marked(x: Any) -> Any:
+    """Read the meta, and add to it."""
+    meta = current_call().meta
+    meta["seen"] = meta.get("seen", 0) + 1
+    return x, meta.get("mark"), meta["seen"]
+
+
+def marked_twice(x: Any) -> Iterator[Any]:
+    meta = current_call().meta
+    for i in range(2):
+        meta["mark"] = (x, i)
+        yield x
+
+
+async def marked_soon(x: Any) -> Any:
+    return x, current_call().meta.get("mark")
+
+
+def meta_of(x: Any) -> Any:
+    return x, dict(current_call().meta)
+
+
+def emitting(x: int) -> int:
+    call = current_call()
+    call.emit("db", ("row", x))
+    if x % 2:
+        call.emit("log", f"odd {x}")
+    return x
+
+
+def emitting_nowhere(x: int) -> int:
+    current_call().emit("nowhere", x)
+    return x
 
 
 def picky(x: Any) -> Any:
@@ -132,3 +188,31 @@ class CountingUntil3(Counting):
 class BadTeardown(Stage):
     def teardown(self) -> None:
         raise OSError("cannot clean up")
+
+
+class Passing(Stage):
+    """Does nothing, in a worker of its own."""
+
+
+class StuckUntil(Stage):
+    """Waits for a file."""
+
+    def __init__(self, gate: str) -> None:
+        self.gate = Path(gate)
+
+    def do(self, item: Any) -> Any:
+        end = time.monotonic() + 60
+        while not self.gate.exists() and time.monotonic() < end:
+            time.sleep(0.01)
+        return item
+
+
+def inc_or_same(x: Any) -> Any:
+    return x + 1 if isinstance(x, int) else x
+
+
+class Emitting(Stage):
+    """Emits from a worker of its own."""
+
+    def do(self, item: Any) -> Any:
+        return emitting(item)

@@ -68,6 +68,7 @@ EXPORTED = {
     "Statistics",
     "Tap",
     "Task",
+    "To",
     "Unbatch",
     "UnpicklingError",
     "Window",

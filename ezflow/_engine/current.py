@@ -6,10 +6,24 @@ call runs at a time in a worker, so threads that the call starts see it, too.
 
 from __future__ import annotations
 
+from _contextvars import ContextVar
+
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+
+class ItemState:
+    """What the stages of a flow know of the item that they work on: written by the flow, wherever the stage runs."""
+
+    __slots__ = ("emitted", "has_meta", "meta", "names")
+
+    def __init__(self, names: tuple[str, ...] = ()) -> None:
+        self.names = names  # of the side streams that there are
+        self.meta: dict[Any, Any] | None = None
+        self.has_meta = False  # whether some item has got one
+        self.emitted: list[tuple[str, Any]] = []
 
 
 class CurrentCall:
@@ -69,6 +83,57 @@ class CurrentCall:
         """
         self._report(progress)
 
+    @property
+    def meta(self) -> dict[Any, Any]:
+        """What travels with the item of a `Flow` that a stage works on.
+
+        What a stage writes into it, later stages find; every branch and every output has a copy of its own.
+
+        Raises
+        ------
+        RuntimeError
+            If the call is no stage of a flow.
+        """
+        state = self._state()
+        meta = state.meta
+        if meta is None:
+            meta = state.meta = {}
+            state.has_meta = True
+        return meta
+
+    def emit(self, stream: str, item: object) -> None:
+        """Send an item into a side stream of the flow, one that was added with `Flow.xcut`.
+
+        Parameters
+        ----------
+        stream : str
+            Name of the side stream.
+        item : object
+            Goes there when the call has ended.
+
+        Raises
+        ------
+        LookupError
+            If the flow has no side stream of this name.
+        RuntimeError
+            If the call is no stage of a flow.
+        """
+        state = self._state()
+        if stream not in state.names:
+            known = ", ".join(map(repr, state.names)) or "none"
+            raise LookupError(
+                f"the flow has no side stream {stream!r}; there are {known}. Add it with flow.xcut({stream!r}, ...)."
+            )
+        state.emitted.append((stream, item))
+
+    def _state(self) -> ItemState:
+        state: ItemState | None = running.item.get(None)
+        if state is None:
+            raise RuntimeError(
+                "this call is no stage of a Flow, so no item has a meta and no side stream is there"
+            )
+        return state
+
     def cancelled(self) -> bool:
         """Tell whether the call was asked to end.
 
@@ -92,9 +157,15 @@ class _Running:
         self.send_report: Callable[[int, object], None] | None = None
         self.is_asked_to_end: Callable[[int], bool] | None = None
         self.on_interrupt: Callable[[Callable[[], object] | None], None] | None = None
+        # Of a flow's item. An attribute, because a module's context variables travel with the calls that are submitted.
+        self.item: ContextVar[ItemState] = ContextVar("ezflow item")
 
 
 running = _Running()
+
+
+def _no_report(progress: object) -> None:
+    """Nobody hears of the progress of a call that no pool of ours runs."""
 
 
 def current_call() -> CurrentCall:
@@ -113,6 +184,8 @@ def current_call() -> CurrentCall:
     number = running.number
     send_report, is_asked_to_end = running.send_report, running.is_asked_to_end
     if not number or send_report is None or is_asked_to_end is None:
+        if running.item.get(None) is not None:  # a stage in this program, or in another library's worker
+            return CurrentCall(None, 1, None, None, _no_report, bool)
         from .. import errors
 
         raise errors.no_current_call()

@@ -24,6 +24,8 @@ class Collector(Protocol):
 class Batches:
     """Lists of `n` items; the last one may be shorter."""
 
+    gathers = True
+
     def __init__(self, n: int) -> None:
         self._n = n
         self._items: list[Any] = []
@@ -81,6 +83,8 @@ class Rebatches(Batches):
 class Windows:
     """Lists of `n` neighbours, beginning at every `step`-th item; no item is left out at the end."""
 
+    gathers = True
+
     def __init__(self, n: int, step: int) -> None:
         self._items: deque[Any] = deque()
         self._n = n
@@ -119,6 +123,8 @@ class Windows:
 
 class Taps:
     """Calls a function with each item, and passes the item on."""
+
+    calls_user = True
 
     def __init__(self, fn: Callable[[Any], object]) -> None:
         self._fn = fn

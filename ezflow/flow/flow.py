@@ -16,6 +16,7 @@ from .plan import source_of
 from .program import Failure
 from .run import Run, result_of
 from .shown import VIEWS, Shown
+from .words import HOOKS, Words, side_roots
 
 if TYPE_CHECKING:
     import os
@@ -58,7 +59,7 @@ class Outcome:
     n_skipped: int = 0
 
 
-class Flow(Shown, OfFlows):
+class Flow(Words, Shown, OfFlows):
     """A pipeline: items stream through stages on a pool, in order and in bounded memory.
 
     Parameters
@@ -154,8 +155,12 @@ class Flow(Shown, OfFlows):
         on = settings.pop("on", None)
         if settings.pop("results", False):
             settings["keep"] = True
+        hooks = {name: settings.pop(name) for name in HOOKS if name in settings}
+        sides = side_roots(settings)
         is_live = origin is not None and origin.is_live
-        run = Run(rest, items, on, settings, 1 if origin is None else 2, is_live=is_live)
+        run = Run(
+            rest, items, on, settings, 1 if origin is None else 2, is_live=is_live, sides=sides, hooks=hooks
+        )
         if journal is not None:
             run.machine.spans_of = journal.spans_of
         n_skipped = 0 if journal is None else journal.n_done
@@ -200,7 +205,8 @@ class Flow(Shown, OfFlows):
         """
         from .journal import opened
 
-        with opened(journal, self._flow_root, ", ".join(map(shown, self._stages))) as book:
+        text = ", ".join(map(shown, self._stages))
+        with opened(journal, self._flow_root, text, has_sides="xcut" in self._settings) as book:
             return self._run(source, book)
 
     def _run(self, source: Any, book: Journal | None) -> Outcome:
@@ -303,7 +309,7 @@ class FlowStream:
         Whether to give `Result` envelopes.
     """
 
-    def __init__(self, run: Run, *, enveloped: bool) -> None:
+    def __init__(self, run: Any, *, enveloped: bool) -> None:  # that is no public type
         self._run = run
         self._inbox = run.listener.inbox
         self._items: Iterator[Any] = iter(())
@@ -317,7 +323,11 @@ class FlowStream:
     def __next__(self) -> Any:
         while True:
             if self._inbox:
-                self._run.advance_ahead()
+                try:
+                    self._run.advance_ahead()
+                except BaseException:
+                    self._items = iter(())  # behind an error comes nothing
+                    raise
             for item in self._items:
                 return result_of(item) if self._enveloped else item
             found = self._run.take()
@@ -347,7 +357,8 @@ class FlowStream:
         FlowStatistics
             Counts and times of each stage; printed, a table.
         """
-        return self._run.ledger.statistics()
+        found: FlowStatistics = self._run.ledger.statistics()
+        return found
 
     def close(self) -> None:
         """Stop the run: the calls under way, the source, workers of its own."""

@@ -18,7 +18,7 @@ from ..graph.handles import Value
 from ..options import NOTHING
 from .living import run_living, set_up, tear_down
 from .nodes import Living
-from .program import run_items, run_timed
+from .program import MAP, run_items, run_timed
 
 if TYPE_CHECKING:
     from ..options import Options
@@ -107,11 +107,10 @@ class PoolHand:
                 options = options.under(work.extra.without("on"))
             known = self._plans[work] = options, Plan.of(options) if len(options) else None
         plan = known[1]
-        settings = machine.settings
         self.post(
             job,
             run_items,
-            (work.program, job.base, settings.keep, settings.handler, job.items),
+            (work.program, job.base, work.keep, work.handler, job.items, machine.settings.names),
             f"flow stage {work.note}",
             plan,
         )
@@ -168,11 +167,11 @@ class LivingHand:
 
     def start(self, job: Job, machine: Machine) -> None:
         """Post the job to a worker that is free."""
-        settings = machine.settings
-        args = job.op.note, job.base, settings.keep, settings.handler, job.items
+        work = job.op
+        rest = work.program[1:]
+        args = job.base, work.keep, work.handler, job.items, machine.settings.names
         if self._here:
-            steps = ((0, self._stage.do, job.op.note),)
-            HereHand(self._listener).run(job, steps, *args[1:])
+            HereHand(self._listener).run(job, ((MAP, self._stage.do, work.note), *rest), *args)
             return
         hand = self._free.pop()
         self._busy[job] = hand
@@ -180,7 +179,14 @@ class LivingHand:
         slot = Slot(self._listener)
         self._listener.expect(slot, job, self)
         hand._slots[job] = slot
-        hand.pool._post(slot, run_living, args, {}, label=f"flow stage {job.op.note}", context=hand._context)
+        hand.pool._post(
+            slot,
+            run_living,
+            (work.note, rest, *args),
+            {},
+            label=f"flow stage {work.note}",
+            context=hand._context,
+        )
 
     def ended(self, job: Job) -> None:
         """Let its worker be free."""
@@ -238,11 +244,11 @@ class OtherHand:
 
     def start(self, job: Job, machine: Machine) -> None:
         """Submit the job."""
-        settings = machine.settings
+        work = job.op
         slot = Slot(self._listener)
         self._listener.expect(slot, job, self)
         future = self._executor.submit(
-            run_timed, job.op.program, job.base, settings.keep, settings.handler, job.items
+            run_timed, work.program, job.base, work.keep, work.handler, job.items, machine.settings.names
         )
         self._futures[job] = future
         future.add_done_callback(_PassOn(slot))
@@ -307,8 +313,8 @@ class HereHand:
 
     def start(self, job: Job, machine: Machine) -> None:
         """Run the job."""
-        settings = machine.settings
-        self.run(job, job.op.program, job.base, settings.keep, settings.handler, job.items)
+        work = job.op
+        self.run(job, work.program, job.base, work.keep, work.handler, job.items, machine.settings.names)
 
     def run(self, job: Job, *args: Any) -> None:
         """Run a program for a job."""

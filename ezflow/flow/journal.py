@@ -350,11 +350,16 @@ def _lock_file(fd: int) -> bool:
 
 
 @contextmanager
-def opened(path: Any, root: Node, flow: str) -> Iterator[Journal | None]:
+def opened(path: Any, root: Node, flow: str, *, has_sides: bool) -> Iterator[Journal | None]:
     """Open a journal for a run, if there is to be one."""
     if path is None:
         yield None
         return
+    if has_sides:
+        raise JournalError(
+            "A flow with side streams cannot have a journal: an input may be done in the main stream while what it"
+            " emitted is not. Send both through one stream, or run without a journal."
+        )
     _refuse_emptied_files(root)
     journal = Journal(path, flow)
     try:

@@ -11,7 +11,7 @@ from ..graph.nodes import Node, chain, text_of
 from .collect import Batches, InOrder, Prints, Rebatches, Taps, Windows, Writes
 from .nodes import Collecting, Copies, Deal, Limited, Living, Plain, Routes, Rows, Source
 from .parse import Piece, parse, shown, wrong
-from .program import FILTER, MAP, UNBATCH
+from .program import FILTER, MAP, UNBATCH, To
 from .stage import Stage
 
 if TYPE_CHECKING:
@@ -126,12 +126,18 @@ def Broadcast(*branches: Any) -> Piece:  # noqa: N802
     return Piece(Copies(_branches("Broadcast", branches)), _listed("Broadcast", branches))
 
 
-def Parallel(*branches: Any, weights: Iterable[int] = ()) -> Piece:  # noqa: N802
-    """Deal items out to the branches in turn: what a tuple means; `weights` says how many of a round each gets."""
+def Parallel(*branches: Any, weights: Iterable[int] = (), balance: str = "turn") -> Piece:  # noqa: N802
+    """Deal items out to the branches in turn, what a tuple means, or to whichever is free."""
     weights = tuple(_number("Parallel(weights=...)", one) for one in weights)
     if weights and len(weights) != len(branches):
         raise ValueError(f"Parallel has {len(branches)} branches and {len(weights)} weights")
-    return Piece(Deal(_branches("Parallel", branches), weights), _listed("Parallel", branches))
+    if balance not in ("turn", "free"):
+        raise ValueError(f"Parallel(balance=...) takes 'turn' or 'free', not {balance!r:.60}")
+    if weights and balance == "free":
+        raise ValueError("Parallel takes weights or balance='free', not both: weights say whose turn it is")
+    node = Deal(_branches("Parallel", branches), weights, balance == "free")
+    words = f", weights={weights}" if weights else ", balance='free'" if node.is_free else ""
+    return Piece(node, _listed("Parallel", branches, words))
 
 
 def Serial(*stages: Any) -> Piece:  # noqa: N802
@@ -145,8 +151,8 @@ def _branches(word: str, branches: tuple[Any, ...]) -> tuple[Node, ...]:
     return tuple(parse(branch, (f"{word} {i}",)) for i, branch in enumerate(branches, 1))
 
 
-def _listed(word: str, branches: tuple[Any, ...]) -> str:
-    return f"{word}({', '.join(map(shown, branches))})"
+def _listed(word: str, branches: tuple[Any, ...], words: str = "") -> str:
+    return f"{word}({', '.join(map(shown, branches))}{words})"
 
 
 def As(n: int, fn: Any, *args: Any, **kwargs: Any) -> Piece:  # noqa: N802
@@ -176,7 +182,10 @@ def By(n: int, fn: Any, *args: Any, **kwargs: Any) -> Piece:  # noqa: N802
 
 
 def Route(key: Callable[[Any], Any], branches: Mapping[Any, Any], default: Any = None) -> Piece:  # noqa: N802
-    """Send each item to the branch of its key; a key without a branch is an error, unless there is a default."""
+    """Send each item to the branch of its key; a key without a branch is an error, unless there is a default.
+
+    The key `To` leaves the choice to the stage before, which returns ``To(key, item)``.
+    """
     if not callable(key):
         raise TypeError(f"Route takes a function that gives a key, not {key!r:.60}")
     if not isinstance(branches, Mapping) or not branches:
@@ -273,6 +282,7 @@ __all__ = [
     "Serial",
     "Stamp",
     "Tap",
+    "To",
     "Unbatch",
     "Window",
     "Write",

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from .program import Outcome
+    from .program import Answer, Program
 
 _here: list[Any] = []
 
@@ -21,10 +21,16 @@ def set_up(stage: Any) -> None:
 
 
 def run_living(
-    note: str, base: int, keep: bool, handler: Callable[..., object] | None, items: list[Any]
-) -> Outcome:
+    note: str,
+    rest: Program,
+    base: int,
+    keep: bool,
+    handler: Callable[..., object] | None,
+    items: list[Any],
+    names: tuple[str, ...],
+) -> Answer:
     """Run its `do` over items."""
-    return run_items(((MAP, _here[0].do, note),), base, keep, handler, items)
+    return run_items(((MAP, _here[0].do, note), *rest), base, keep, handler, items, names)
 
 
 def tear_down() -> None:

@@ -14,11 +14,27 @@ One thread at a time moves it.  It calls users' functions only in collecting sta
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from .._engine.current import running
 from .gauge import Gauge
-from .program import DROP, Failure, noted, one_of, run_items
+from .program import (
+    BATCH,
+    DROP,
+    ROUTE,
+    SPLIT,
+    Carried,
+    Failure,
+    State,
+    To,
+    branch_of,
+    no_route,
+    noted,
+    one_of,
+    run_items,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -26,7 +42,7 @@ if TYPE_CHECKING:
 
     from .collect import Collector
     from .journal import Span
-    from .program import Outcome, Program
+    from .program import Answer, Extra, Outcome, Program
 
 QUICK: Final = 2_000
 """Microseconds: calls that take less get more items.  Chosen: a call costs 20 to 50 µs besides its items."""
@@ -49,7 +65,9 @@ class Settings:
         handler: Callable[..., object] | None = None,
         n_workers: int = 4,
         max_pending: int | None = None,
+        names: tuple[str, ...] = (),
     ) -> None:
+        self.names = names
         self.ordered = ordered
         self.keep = keep or handler is not None
         self.handler = handler
@@ -71,11 +89,13 @@ class Packet:
         sum was collected, and let out at the end.
     n_source : int
         Items of the source that it stands for: credit that comes back when it has left.
+    sources : list or None
+        Of which items `counts` speaks, if failures have to say what they came of.
     spans : tuple of Span
         For a journal: stretches of the source of which something is in it.
     """
 
-    __slots__ = ("counts", "has_failures", "is_end", "items", "n_source", "number", "spans")
+    __slots__ = ("counts", "has_failures", "is_end", "items", "n_source", "number", "sources", "spans")
 
     def __init__(
         self,
@@ -92,6 +112,7 @@ class Packet:
         self.n_source = n_source
         self.is_end = is_end
         self.has_failures = has_failures
+        self.sources: list[Any] | None = None
         self.spans: tuple[Span, ...] = ()
 
     def carry(self, spans: Iterable[Span]) -> None:
@@ -100,6 +121,19 @@ class Packet:
         self.spans += spans
         for span in spans:
             span.n_left += 1
+
+    def stamp(self) -> None:
+        """Let the failures in it say what they came of."""
+        sources = self.sources
+        if sources is None or not self.has_failures:
+            return
+        counts = [1] * len(sources) if self.counts is None else self.counts
+        start = 0
+        for source, count in zip(sources, counts, strict=False):
+            for item in self.items[start : start + count]:
+                if type(item) is Failure:
+                    item.origin = source
+            start += count
 
 
 class Gate:
@@ -132,6 +166,9 @@ class Gate:
 
 class Operation:
     """Takes packets, and passes each on to the next."""
+
+    targets: Any = None
+    """By name, the branches that `To` may name, if it has branches."""
 
     def __init__(self, machine: Machine, after: Operation | None) -> None:
         self.machine = machine
@@ -213,6 +250,11 @@ class Work(Operation):
         self.limit = limit
         self.alone = alone
         self.extra = extra
+        self.keep = machine.settings.keep
+        self.handler = machine.settings.handler
+        kind, what, _ = program[0]
+        if kind in (SPLIT, ROUTE):
+            self.targets = what[3] if kind == SPLIT else what[1]
         self.chunk = 1
         self.n_in = 0
         self.n_out = 0
@@ -247,11 +289,12 @@ class Work(Operation):
         if not n:
             self.give(packet)
         elif self.is_light:
-            settings = self.machine.settings
             split = _Split(packet, places, 1)
             clock = self.machine.clock
             began = clock()
-            split.parts[0] = run_items(self.program, base, settings.keep, settings.handler, items)
+            *outcome, extra = run_items(self.program, base, self.keep, self.handler, items)
+            split.parts[0] = outcome
+            self.machine.note(extra)
             self.gauge.took(n, clock() - began)
             self.gauge.n_ended += n
             self._leave(split)
@@ -262,19 +305,22 @@ class Work(Operation):
             for place, start in enumerate(starts):
                 self.waiting.append(Job(self, split, place, items[start : start + size], base + start))
 
-    def done(self, job: Job, outcome: Outcome, micros: int | None) -> None:
+    def done(self, job: Job, answer: Answer, micros: int | None) -> None:
         """Take what came of a job."""
         n = len(job.items)
         self.n_running -= 1
         self.gauge.n_running -= n
         if micros is not None:
             self.gauge.took(n, 1000 * micros)
+        outs, counts, n_failed, extra = answer
+        if extra is not None:
+            self.machine.note(extra)
         if micros is not None and not self.alone:
             if micros < QUICK and n >= self.chunk:
                 self.chunk = min(self.chunk * 2, MOST)
             elif micros > SLOW and self.chunk > 1 and n * 2 > self.chunk:
                 self.chunk //= 2
-        self._settle(job, outcome)
+        self._settle(job, (outs, counts, n_failed))
 
     def _settle(self, job: Job, outcome: Outcome) -> None:
         self.gauge.n_ended += len(job.items)
@@ -293,11 +339,10 @@ class Work(Operation):
 
     def failed(self, job: Job, error: BaseException) -> None:
         """Take the failure of a job as a whole: raise, or repeat it item by item."""
-        settings = self.machine.settings
         self.n_running -= 1
         self.gauge.n_running -= len(job.items)
-        if not settings.keep:
-            raise noted(error, self.note, job.items[0]) if len(job.items) == 1 else error
+        if not self.keep:
+            raise noted(error, self.note, plain(job.items[0])) if len(job.items) == 1 else error
         if len(job.items) > 1:
             job.parts = [None] * len(job.items)
             job.n_left = len(job.items)
@@ -307,11 +352,11 @@ class Work(Operation):
                 self.waiting.append(single)
             return
         (item,) = job.items
-        noted(error, self.note, item)
-        if settings.handler is None:
-            outcome: Outcome = [Failure(error, item, self.note)], None, 1
+        noted(error, self.note, plain(item))
+        if self.handler is None:
+            outcome: Outcome = [Failure(error, plain(item), self.note)], None, 1
         else:
-            value = settings.handler(error)
+            value = self.handler(error)
             outcome = ([], [0], 0) if value is DROP else ([value], None, 0)
         self._settle(job, outcome)
 
@@ -381,6 +426,9 @@ class Collect(Operation):
         self._gate = Gate(ordered=machine.settings.ordered or type(collector).__name__ == "InOrder")
         self._in_branch = in_branch
         self._number = 0
+        self._n_held = (
+            0  # items of the source whose packets have left, and which may be in what is not full yet
+        )
         self.max_wait = max_wait
         self.since: float | None = None  # when the first of what waits came
         self.n_in = 0
@@ -388,9 +436,8 @@ class Collect(Operation):
         self.n_failed = 0
         self.n_dropped = 0
         self.gauge = Gauge()
-        self._held: deque[tuple[int, Span]] = (
-            deque()
-        )  # stretches that it may hold items of, up to which of its items
+        # Stretches of the source that it may hold items of, up to which of its items.
+        self._held: deque[tuple[int, Span]] = deque()
         machine.collects.append(self)
         machine.here.append(self)
 
@@ -402,37 +449,47 @@ class Collect(Operation):
     def _feed(self, packet: Packet) -> None:
         settings = self.machine.settings
         feed = self.collector.feed
+        state = token = None
+        if self.machine.has_meta or getattr(self.collector, "calls_user", False):
+            state = State(settings.keep, settings.handler, settings.names)
+            token = running.item.set(state)
+            feed = partial(_feed_with_meta, self.collector, state)
         outs: list[Any] = []
         counts: list[int] = []
         failures = packet.has_failures
         n_passing = n_failed = 0
         clock = self.machine.clock
         began = clock()
-        for item in packet.items:
-            n = len(outs)
-            if failures and type(item) is Failure:
-                n_passing += 1
-                outs.append(item)
-            else:
-                try:
-                    outs.extend(feed(item))
-                except Exception as error:
-                    noted(error, self.note, item)
-                    if not settings.keep:
-                        raise
-                    failures = True
-                    if settings.handler is None:
-                        n_failed += 1
-                        outs.append(Failure(error, item, self.note))
-                    elif (value := settings.handler(error)) is not DROP:
-                        outs.append(value)
-            counts.append(len(outs) - n)
+        try:
+            for item in packet.items:
+                n = len(outs)
+                if failures and type(item) is Failure:
+                    n_passing += 1
+                    outs.append(item)
+                else:
+                    try:
+                        outs.extend(feed(item))
+                    except Exception as error:
+                        noted(error, self.note, plain(item))
+                        if not settings.keep:
+                            raise
+                        failures = True
+                        if settings.handler is None:
+                            n_failed += 1
+                            outs.append(Failure(error, plain(item), self.note))
+                        elif (value := settings.handler(error)) is not DROP:
+                            outs.append(value)
+                counts.append(len(outs) - n)
+        finally:
+            if state is not None and token is not None:
+                running.item.reset(token)
+                self.machine.note(state.extra())
         if self.max_wait is not None:
             self._note_time(has_given=any(counts))
         if packet.is_end:
             if self._in_branch and packet.counts is None:
                 packet.counts = [1] * len(packet.items)
-            outs.extend(self.collector.flush())
+            outs.extend(map(packed, self.collector.flush()))
             self.since = None
         n_own = len(packet.items) - n_passing
         self.gauge.took(n_own, clock() - began)
@@ -442,8 +499,14 @@ class Collect(Operation):
         self.n_out += len(outs) - n_passing - n_failed
         if packet.spans or self._held:
             self._hold(packet, has_given=bool(outs))
+        gathers = getattr(self.collector, "gathers", False)
+        if gathers and not self._in_branch:
+            packet.stamp()
         self.replace(packet, outs, counts, failures=failures)
+        if gathers and not self._in_branch and settings.keep:
+            packet.sources, packet.counts = [plain(out) for out in outs], None
         if not self._in_branch:
+            self._account(packet, n_own)
             packet.number = self._number
             self._number += 1
         self.give(packet)
@@ -464,6 +527,19 @@ class Collect(Operation):
         for _, span in islice(held, n_old, None):
             span.n_left += 1
 
+    def _account(self, packet: Packet, n_came: int) -> None:
+        """Let a batch stand for all the items of the source that are in it; `n_came` came with this packet.
+
+        While it is not full their packets leave empty, and their credit comes back, or else it would never be full.
+        When it is, they are on their way again.
+        """
+        if not packet.items:
+            self._n_held += min(packet.n_source, n_came)
+        elif self._n_held:
+            packet.n_source += self._n_held
+            self.machine.n_pending += self._n_held
+            self._n_held = 0
+
     def _note_time(self, *, has_given: bool) -> None:
         if not getattr(self.collector, "holds", False):
             self.since = None
@@ -477,14 +553,41 @@ class Collect(Operation):
     def flush(self) -> None:
         """Let out what waits, as a packet of its own."""
         self.since = None
-        items = list(self.collector.flush())
+        items = list(map(packed, self.collector.flush()))
         self.n_out += len(items)
         packet = Packet(self._number, items)
         packet.spans = tuple(span for _, span in self._held)  # counted when they were kept
         self._held.clear()
+        self._account(packet, 0)
+        if self.machine.settings.keep:
+            packet.sources = [plain(item) for item in items]
         self._number += 1
         self.machine.n_packets += 1
         self.give(packet)
+
+
+def plain(item: Any) -> Any:
+    """Give an item without what travels with it."""
+    return item.value if type(item) is Carried else item
+
+
+def packed(batch: Any) -> Any:
+    """Give a list of items whose own meta is in the list's."""
+    if type(batch) is not list or not any(type(item) is Carried for item in batch):
+        return batch
+    metas = [item.meta if type(item) is Carried else {} for item in batch]
+    return Carried([plain(item) for item in batch], {BATCH: metas})
+
+
+def _feed_with_meta(collector: Any, state: State, item: Any) -> list[Any]:
+    """Feed an item whose meta travels on: with what is made of it, or in the list that it becomes part of."""
+    if getattr(collector, "gathers", False):
+        if type(item) is Carried and BATCH in item.meta:  # to be taken apart again
+            item = [Carried(one, meta) for one, meta in zip(item.value, item.meta[BATCH], strict=False)]
+        return [packed(out) for out in collector.feed(item)]
+    state.meta = item.meta if type(item) is Carried else None
+    outs = collector.feed(plain(item))
+    return [Carried(out, state.meta) for out in outs] if state.meta is not None else list(outs)
 
 
 class Fork(Operation):
@@ -537,6 +640,24 @@ class Fork(Operation):
         """Add what came of one item."""
         raise NotImplementedError
 
+    def sent(self, item: To) -> Any:
+        """Give the branch that an item names; a list stands for what failed."""
+        try:
+            return branch_of(item.target, self.targets)
+        except LookupError as error:
+            return self.failed(error, plain(item.item))
+
+    def failed(self, error: Exception, item: Any) -> list[Any]:
+        """Give what stands for an item that could not be sent anywhere."""
+        settings = self.machine.settings
+        noted(error, self.note, item)
+        if not settings.keep:
+            raise error
+        if settings.handler is None:
+            return [Failure(error, item, self.note)]
+        value = settings.handler(error)
+        return [] if value is DROP else [value]
+
 
 class _Groups:
     """Reads what a branch gave, group by group."""
@@ -574,20 +695,27 @@ class Deals(Fork):
         """Take a packet."""
         for one in self._gate.admit(packet):
             items: list[list[Any]] = [[] for _ in self.branches]
-            memo: list[int] = []
+            memo: list[Any] = []
             for item in one.items:
                 if one.has_failures and type(item) is Failure:
                     memo.append(-1)
                     continue
                 branch = self._table[self._n % len(self._table)]
                 self._n += 1
+                if type(item) is To:
+                    found = self.sent(item)
+                    if type(found) is list:
+                        memo.append(found)
+                        continue
+                    branch, item = found, item.item
                 memo.append(branch)
                 items[branch].append(item)
             self.send(one, items, memo)
 
     def join(self, i: int, item: Any, memo: Any, reads: list[_Groups], outs: list[Any]) -> None:
         """Add what came of one item."""
-        outs += reads[memo[i]].next()
+        found = memo[i]
+        outs += found if isinstance(found, list) else reads[found].next()
 
 
 class Sorts(Fork):
@@ -604,44 +732,52 @@ class Sorts(Fork):
     ) -> None:
         super().__init__(machine, after, note)
         self._of_key = of_key
-        self._keys = keys
+        self._keys = self.targets = keys
         self._default = default
 
     def take(self, packet: Packet) -> None:
         """Take a packet."""
-        settings = self.machine.settings
         items: list[list[Any]] = [[] for _ in self.branches]
         memo: list[Any] = []
         for item in packet.items:
             if packet.has_failures and type(item) is Failure:
                 memo.append(-1)
                 continue
-            try:
-                key = self._of_key(item)
-                branch = self._keys.get(key, self._default)
-                if branch is None:
-                    raise LookupError(
-                        f"no route for the key {key!r}; there are {', '.join(map(repr, self._keys))}."
-                        " Give Route a default, or DROP the item before."
-                    )
-            except Exception as error:
-                noted(error, self.note, item)
-                if not settings.keep:
-                    raise
-                if settings.handler is None:
-                    memo.append([Failure(error, item, self.note)])
-                else:
-                    value = settings.handler(error)
-                    memo.append([] if value is DROP else [value])
-                continue
-            memo.append(branch)
-            items[branch].append(item)
+            found: Any
+            if type(item) is To:
+                found, item = self.sent(item), item.item
+            else:
+                found = self._branch_of(item)
+            memo.append(found)
+            if type(found) is not list:
+                items[found].append(item)
         self.send(packet, items, memo)
 
     def join(self, i: int, item: Any, memo: Any, reads: list[_Groups], outs: list[Any]) -> None:
         """Add what came of one item."""
         found = memo[i]
         outs += found if isinstance(found, list) else reads[found].next()
+
+    def _branch_of(self, item: Any) -> Any:
+        """Ask the user's function where an item goes; a list stands for what failed."""
+        settings = self.machine.settings
+        state = State(settings.keep, settings.handler, settings.names)
+        if type(item) is Carried:
+            state.meta = item.meta
+        token = running.item.set(state)
+        value = plain(item)
+        try:
+            branch = (
+                self._default if self._of_key is To else self._keys.get(self._of_key(value), self._default)
+            )
+            if branch is None:
+                raise no_route(self._of_key, value, self._keys)
+        except Exception as error:
+            return self.failed(error, value)
+        finally:
+            running.item.reset(token)
+            self.machine.note(state.extra())
+        return branch
 
 
 class Copying(Fork):
@@ -656,7 +792,7 @@ class Copying(Fork):
         items = packet.items
         if packet.has_failures:
             items = [item for item in items if type(item) is not Failure]
-        self.send(packet, [list(items) for _ in self.branches], None)
+        self.send(packet, [[*map(_own_meta, items)] for _ in self.branches], None)
 
     def join(self, i: int, item: Any, memo: Any, reads: list[_Groups], outs: list[Any]) -> None:
         """Add what came of one item."""
@@ -669,17 +805,23 @@ class Copying(Fork):
         if failures:
             outs += failures
             return
-        settings = self.machine.settings
         try:
-            outs.append(tuple(one_of(group, branch) for branch, group in enumerate(groups)))
+            row = tuple(one_of(group, branch) for branch, group in enumerate(groups))
         except ValueError as error:
-            noted(error, self.note, item)
-            if not settings.keep:
-                raise
-            if settings.handler is None:
-                outs.append(Failure(error, item, self.note))
-            elif (value := settings.handler(error)) is not DROP:
-                outs.append(value)
+            outs += self.failed(error, plain(item))
+            return
+        if self.machine.has_meta and any(type(out) is Carried for out in row):
+            together: dict[Any, Any] = {}
+            for out in row:
+                together.update(out.meta if type(out) is Carried else ())
+            outs.append(Carried(tuple(map(plain, row)), together))
+        else:
+            outs.append(row)
+
+
+def _own_meta(item: Any) -> Any:
+    """Give a copy of an item, whose meta nobody else writes into."""
+    return Carried(item.value, dict(item.meta)) if type(item) is Carried else item
 
 
 class Back(Operation):
@@ -709,6 +851,9 @@ class Output(Operation):
             if one.has_failures:
                 machine.n_failed += sum(type(item) is Failure for item in one.items)
             if one.items:
+                one.stamp()
+                if machine.has_meta:
+                    one.items = [plain(item) for item in one.items]
                 machine.outputs.append(one)
             else:
                 machine.gone(one)
@@ -742,6 +887,10 @@ class Machine:
         self.n_packets = 0
         self.n_running = 0
         self.now = 0.0
+        self.emitted: list[tuple[str, Any]] = []
+        """What is to go into side streams."""
+        self.has_meta = False
+        """Whether some item has one, so that all are looked at."""
         self.clock: Callable[[], int] = int
         """Nanoseconds, for times of what is done here; a run sets one that goes."""
         self.spans_of: Callable[[list[Any]], Iterable[Span]] | None = None
@@ -763,8 +912,15 @@ class Machine:
         for work in self.works:
             size = min(size, max(1, work.chunk * n_source // max(work.n_in, 1)))
         if settings.max_pending is not None:
-            size = min(size, settings.max_pending - self.n_pending)
+            size = min(size, max(settings.max_pending - self.n_pending, 0))
         return size
+
+    def note(self, extra: Extra | None) -> None:
+        """Note what stages did besides giving outputs."""
+        if extra is not None:
+            emitted, has_meta = extra
+            self.emitted += emitted
+            self.has_meta = self.has_meta or has_meta
 
     def put(self, items: list[Any]) -> None:
         """Take items of the source."""
@@ -774,6 +930,8 @@ class Machine:
         packet = Packet(self._number, items, n)
         if self.spans_of is not None:
             packet.carry(self.spans_of(items))
+        if self.settings.keep:
+            packet.sources = items
         self._send(packet)
 
     def end(self) -> None:
@@ -808,10 +966,10 @@ class Machine:
                 work.gauge.n_running += len(job.items)
                 yield job
 
-    def done(self, job: Job, outcome: Outcome, micros: int | None = None) -> None:
+    def done(self, job: Job, answer: Answer, micros: int | None = None) -> None:
         """Take what came of a job."""
         self.n_running -= 1
-        job.op.done(job, outcome, micros)
+        job.op.done(job, answer, micros)
         self.move()
 
     def failed(self, job: Job, error: BaseException) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..graph.nodes import Node
+from ..graph.nodes import Chain, Node
 from ..options import NOTHING, Options
 from .program import MAP
 
@@ -25,9 +25,10 @@ class Plain(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Deal(Node):
-    """A tuple: each item goes to one branch, in turn, as often as its weight says."""
+    """A tuple: each item goes to one branch, in turn, as often as its weight says, or to whichever is free."""
 
     weights: tuple[int, ...] = ()
+    is_free: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +47,22 @@ class Routes(Node):
 
     key: Any = None
     keys: tuple[Any, ...] = ()
+
+
+def targets_of(node: Node) -> dict[object, int] | None:
+    """Give the branches that `To` may name, if a stage has branches: keys, or names that only one of them has."""
+    if isinstance(node, Routes):
+        return {key: i for i, key in enumerate(node.keys)}
+    if isinstance(node, Limited):
+        return targets_of(node.parts[0])
+    if isinstance(node, Chain):
+        return targets_of(node.parts[0])
+    if not isinstance(node, Deal):
+        return None
+    names = [
+        getattr(part.parts[0] if isinstance(part, Limited) else part, "name", None) for part in node.parts
+    ]
+    return {name: i for i, name in enumerate(names) if name and names.count(name) == 1}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

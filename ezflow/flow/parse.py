@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING, Any
 
 from ..errors import GraphError
@@ -10,8 +10,8 @@ from ..graph.graph import Graph
 from ..graph.inside import Named
 from ..graph.nodes import Call, Chain, Node, OfFlows, Split, chain, name_of, text, text_of, walk
 from ..options import NOTHING
-from .nodes import Collecting, Copies, Deal, Living, Plain, Source
-from .program import DROP, MAP
+from .nodes import Collecting, Copies, Deal, Living, Plain, Source, targets_of
+from .program import DROP, MAP, To
 from .stage import Stage
 
 if TYPE_CHECKING:
@@ -59,7 +59,29 @@ def chain_of(stages: tuple[object, ...]) -> Node:
                 raise wrong(
                     (str(i + 1),), "a source stands behind other stages", "Put it first, or use its items."
                 )
+    _check_targets(root)
     return root
+
+
+def _check_targets(root: Node) -> None:
+    """Complain of stages ``To("vip")`` behind which is no such branch; of branches' ends, what follows is not known."""
+    for node in _each(root):
+        parts = node.parts if isinstance(node, Chain) else (node,) if node is root else ()
+        for part, after in zip_longest(parts, parts[1:]):
+            if (
+                not isinstance(part, Plain)
+                or not isinstance(part.fn, To)
+                or (after is None and node is not root)
+            ):
+                continue
+            targets = None if after is None else targets_of(after)
+            if targets is None:
+                raise wrong(
+                    (part.name,), "the next stage has no branches", "Put a tuple or Route(...) behind it."
+                )
+            if part.fn.target not in targets:
+                known = ", ".join(map(repr, targets)) or "none that has a name of its own"
+                raise wrong((part.name,), "there is no such branch", f"There are {known}.")
 
 
 def _each(node: Node) -> list[Node]:
@@ -85,6 +107,12 @@ def _parse(thing: Any, path: Path, within: set[int]) -> Generator[Any, Any, Node
         return _of_graph(thing, path)
     if isinstance(thing, Stage):
         return Living(stage=thing, name=type(thing).__name__)
+    if isinstance(thing, To):
+        if thing.item is not DROP:
+            raise wrong(
+                path, f"{thing!r} is an item", f"Return it from a stage; the stage is To({thing.target!r})."
+            )
+        return Plain(fn=thing, name=repr(thing))
     if thing is DROP:
         raise wrong(path, "DROP is no stage", "Return it for an item that is to be dropped, or use Filter.")
     if isinstance(thing, dict):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..graph.nodes import Chain, Node
+from .free import Frees
 from .machine import Back, Collect, Copying, Deals, Output, Sorts, Work
-from .nodes import Collecting, Copies, Deal, Limited, Living, Plain, Routes, Rows, Source
+from .nodes import Collecting, Copies, Deal, Limited, Living, Plain, Routes, Rows, Source, targets_of
 from .parse import wrong
-from .program import COPY, MAP, ROUTE, ROW, SPLIT, UNBATCH
+from .program import COPY, MAP, NEXT, ROUTE, ROW, SPLIT, UNBATCH
 
 if TYPE_CHECKING:
     from .machine import Fork, Machine, Operation
@@ -27,11 +28,11 @@ def source_of(root: Node) -> tuple[Any, Node | None]:
     return None, root
 
 
-def build(machine: Machine, root: Node | None, n_first: int = 1) -> None:
+def build(machine: Machine, root: Node | None, n_first: int = 1, path: Path = ()) -> None:
     """Make the operations of a run; `n_first`: the number of the first stage, which is 2 behind a source."""
     output: Operation = Output(machine)
     if root is not None:
-        machine.first = _Builder(machine).chain(_parts(root), output, (), n_first, in_branch=False)
+        machine.first = _Builder(machine).chain(_parts(root), output, path, n_first, in_branch=False)
         machine.works.reverse()  # they were made from the end
     else:
         machine.first = output
@@ -48,7 +49,7 @@ def is_by_item(node: Node, *, at_head: bool = False) -> bool:
     if isinstance(node, Chain):
         return all(is_by_item(part, at_head=at_head and not i) for i, part in enumerate(node.parts))
     if isinstance(node, Deal):
-        return at_head and all(is_by_item(part, at_head=True) for part in node.parts)
+        return at_head and not node.is_free and all(is_by_item(part, at_head=True) for part in node.parts)
     return isinstance(node, Copies | Rows | Routes) and all(is_by_item(part) for part in node.parts)
 
 
@@ -90,27 +91,32 @@ class _Builder:
             program = tuple(step(part, place) for part, place in group)
             is_light = all(kind == UNBATCH for kind, _, _ in program)
             note = program[0][2] if len(program) == 1 else f"{program[0][2]} to {program[-1][2]}"
-            return Work(machine, after, program, note, sees_order=isinstance(node, Deal), is_light=is_light)
+            sees_order = isinstance(node, Deal)
+            program += end_before(after)
+            return Work(machine, after, program, note, sees_order=sees_order, is_light=is_light)
         note = note_of(path, node)
+        end = end_before(after)
         if isinstance(node, Plain):
             alone = any(name in node.options for name in ("timeout", "within", "retry", "priority"))
-            return Work(machine, after, (step(node, path),), note, alone=alone, extra=node.options)
+            return Work(machine, after, (step(node, path), *end), note, alone=alone, extra=node.options)
         if isinstance(node, Limited):
             (part,) = node.parts
             if not is_by_item(part):
                 raise wrong(path, "As holds a stage that is more than functions of one item", "Split it.")
             steps = tuple(step(one, (*path, str(i))) for i, one in enumerate(_parts(part), 1))
-            return Work(machine, after, steps, note, limit=node.n)
+            return Work(machine, after, steps + end, note, limit=node.n)
         if isinstance(node, Living):
-            return Work(
-                machine, after, ((MAP, node.stage, note),), note, sees_order=True, limit=node.n, extra=node
-            )
+            program = (MAP, node.stage, note), *end
+            return Work(machine, after, program, note, sees_order=True, limit=node.n, extra=node)
         if isinstance(node, Collecting):
             collector = node.make(*node.args)
             return Collect(machine, after, collector, note, in_branch=in_branch, max_wait=node.max_wait)
         fork: Fork
         if isinstance(node, Deal):
-            fork = Deals(machine, after, note, table_of(node))
+            fork = (
+                Frees(machine, after, note) if node.is_free else Deals(machine, after, note, table_of(node))
+            )
+            fork.targets = targets_of(node)
         elif isinstance(node, Copies | Rows):
             fork = Copying(machine, after, note, is_row=isinstance(node, Rows))
             if isinstance(node, Rows):
@@ -120,11 +126,27 @@ class _Builder:
             fork = Sorts(machine, after, note, node.key, {key: i for i, key in enumerate(node.keys)}, default)
         else:
             raise wrong(path, f"{type(node).__name__} is not known here", "This is a bug of ezflow.")
+        rooms: list[Work | None] = []
         for i, part in reversed(list(enumerate(node.parts))):
             back = Back(machine, fork, i)
+            n_works = len(machine.works)
             first = self.chain(_parts(part), back, (*path, str(i + 1)), in_branch=True)
             fork.branches.insert(0, first)
+            rooms.insert(0, min(machine.works[n_works:], key=room_of, default=None))
+        if isinstance(fork, Frees):
+            fork.open(rooms)
         return fork
+
+
+def room_of(work: Work) -> int:
+    """Give how many calls of a work may be under way, for the narrowest of a branch."""
+    return work.machine.settings.n_workers if work.limit is None else work.limit
+
+
+def end_before(after: Operation | None) -> Program:
+    """Give what ends a program whose outputs may say where they go, because branches come next."""
+    targets = None if after is None else after.targets
+    return () if targets is None else ((NEXT, targets, ""),)
 
 
 def step(node: Node, path: Path) -> Step:
@@ -133,17 +155,19 @@ def step(node: Node, path: Path) -> Step:
     if isinstance(node, Plain):
         return node.kind, node.fn, note
     programs = tuple(
-        tuple(step(one, (*path, str(i), str(j))) for j, one in enumerate(_parts(part), 1))
+        (*(step(one, (*path, str(i), str(j))) for j, one in enumerate(_parts(part), 1)), (NEXT, None, ""))
         for i, part in enumerate(node.parts, 1)
     )
     if isinstance(node, Deal):
         table = table_of(node)
-        return SPLIT, (table, programs, tuple(table.count(i) for i in range(len(programs)))), note
+        shares = tuple(table.count(i) for i in range(len(programs)))
+        return SPLIT, (table, programs, shares, targets_of(node)), note
     if isinstance(node, Routes):
         default = programs[-1] if len(programs) > len(node.keys) else None
         return ROUTE, (node.key, dict(zip(node.keys, programs, strict=False)), default), note
     if isinstance(node, Chain):  # a flow inside of a flow, kept whole
-        return COPY, (tuple(step(one, (*path, str(i))) for i, one in enumerate(node.parts, 1)),), note
+        steps = *(step(one, (*path, str(i))) for i, one in enumerate(node.parts, 1)), (NEXT, None, "")
+        return COPY, (steps,), note
     return (COPY if isinstance(node, Copies) else ROW), programs, note
 
 

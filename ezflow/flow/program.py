@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 
+from .._engine.current import ItemState, running
 from ..graph.inside import add_note, finished
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     Step = tuple[int, Any, str]
     Program = tuple[Step, ...]
     Outcome = tuple[list[Any], list[int] | None, int]
+    Extra = tuple[list[tuple[str, Any]], bool]
+    Answer = tuple[list[Any], list[int] | None, int, Extra | None]
 
 MAP: Final = 0
 """A function; what it returns is the one output, unless it is unfinished or the word `DROP`."""
@@ -30,9 +33,11 @@ COPY: Final = 3
 ROW: Final = 4
 """Programs: every one gets the item, and the outputs become one tuple."""
 SPLIT: Final = 5
-"""A table of branches, the programs, and the items that each gets of one round of the table."""
+"""A table of branches, the programs, the items that each gets of one round of the table, and branches by name."""
 ROUTE: Final = 6
 """A function that gives a key, programs by key, and the program of all other keys or None."""
+NEXT: Final = 7
+"""The end of a program whose outputs may be `To`: what comes next takes them.  Nothing is run."""
 
 
 class Drop:
@@ -59,18 +64,32 @@ DROP: Final = Drop()
 
 
 class Failure:
-    """A failed item, in the place of its outputs; it passes by all further stages."""
+    """A failed item, in the place of its outputs; it passes by all further stages.
 
-    __slots__ = ("error", "item", "note")
+    Attributes
+    ----------
+    error : BaseException
+        What the stage raised, or what became of its worker.
+    item : object
+        What the stage was given.
+    origin : object
+        The item of the source that it came of; of what came of several, such as a batch, their list.
+    note : str
+        Place and name of the stage.
+    """
+
+    __slots__ = ("error", "item", "note", "origin")
 
     error: BaseException
     item: object
     note: str
+    origin: object
 
     def __init__(self, error: BaseException, item: object, note: str) -> None:
         self.error = error
         self.item = item
         self.note = note
+        self.origin = item
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel with the frames of the error."""
@@ -87,8 +106,75 @@ def _failure(result: Any, item: object, note: str) -> Failure:
     return Failure(result.err, item, note)
 
 
+class To:
+    """An item that says where it goes: a branch of the next stage, by its name or key.
+
+    Parameters
+    ----------
+    target : object
+        Name of a branch of the tuple, or key of the `Route`, that is the next stage.
+    item : object
+        What goes there.  Without it, this is a stage, which sends every item there.
+
+    Notes
+    -----
+    Any stage may return or yield it.  A target that is not there is an error: when the flow is built for the stage
+    ``To("vip")``, else when the item comes.
+    """
+
+    __slots__ = ("item", "target")
+
+    target: object
+    item: object
+
+    def __init__(self, target: object, item: object = DROP) -> None:
+        self.target = target
+        self.item = item
+
+    def __call__(self, item: object) -> To:
+        """Send an item there: what the stage ``To("vip")`` does."""
+        return To(self.target, item)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return To, (self.target, self.item)
+
+    def __repr__(self) -> str:
+        """Show it as it is written."""
+        return f"To({self.target!r})" if self.item is DROP else f"To({self.target!r}, {self.item!r:.60})"
+
+
+class Carried:
+    """An item and its meta, in the place of the item."""
+
+    __slots__ = ("meta", "value")
+
+    def __init__(self, value: Any, meta: dict[Any, Any]) -> None:
+        self.value = value
+        self.meta = meta
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Carried, (self.value, self.meta)
+
+
+class State(ItemState):
+    """What holds for the items of one call; `meta` is that of the value which is on its way at the moment."""
+
+    __slots__ = ("handler", "keep")
+
+    def __init__(
+        self, keep: bool, handler: Callable[..., object] | None, names: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(names)
+        self.keep = keep
+        self.handler = handler
+
+    def extra(self) -> Extra | None:
+        """Give what else there is to tell, if anything."""
+        return (self.emitted, self.has_meta) if self.emitted or self.has_meta else None
+
+
 _UNFINISHED: Final = frozenset({GeneratorType, AsyncGeneratorType, CoroutineType})
-_SPECIAL: Final = _UNFINISHED | {Drop, Failure}
+_SPECIAL: Final = _UNFINISHED | {Drop, Failure, To}
 _SAME: Final = frozenset({int, float, str, bytes, bool, type(None), complex})
 """Of these a copy is the thing itself."""
 
@@ -99,48 +185,69 @@ def run_items(
     keep: bool,
     handler: Callable[..., object] | None,
     items: list[Any],
-) -> Outcome:
+    names: tuple[str, ...] = (),
+) -> Answer:
     """Run a program over items; `base` is the position of the first, for a split at its head.
 
-    Gives the outputs, how many each item has (None: one each), and how many of them are failures; without `keep` the
-    first error is raised.
+    Gives the outputs, how many each item has (None: one each), how many of them are failures, and, if there is any of it,
+    what was emitted into the side streams `names` and whether items have a meta.  Without `keep` the first error is raised.
     """
+    state = State(keep, handler, names)
+    token = running.item.set(state)
+    try:
+        outs, counts, n_failed = _run(steps, base, items, state)
+    finally:
+        running.item.reset(token)
+    return outs, counts, n_failed, state.extra()
+
+
+def _run(steps: Program, base: int, items: list[Any], state: State) -> Outcome:
     outs: list[Any] = []
     counts: list[int] | None = None
     n_failed = 0
     add = outs.append
-    fast = tuple((j, kind, what) for j, (kind, what, _) in enumerate(steps))
+    fast = tuple((j, kind, what) for j, (kind, what, _) in enumerate(steps) if kind != NEXT)
     for i, item in enumerate(items):
         value = item
+        if type(item) is Carried:
+            value = item.value
+            state.meta = dict(item.meta)
         j = -1
         try:
             for j, kind, what in fast:
                 if kind == MAP:
                     taken, value = value, what(value)
                     if type(value) in _SPECIAL:
-                        more = _after(steps, j, taken, value, keep, handler)
+                        more = _after(steps, j, taken, value, state)
                         break
                 elif kind == FILTER:
                     if not what(value):
                         more = iter(())
                         break
                 else:
-                    more = _outputs(steps, j, value, base + i, keep, handler)
+                    more = _outputs(steps, j, value, base + i, state)
                     break
             else:
+                if state.meta is not None:
+                    value = Carried(value, state.meta)
+                    state.meta = None
                 add(value)
                 if counts is not None:
                     counts.append(1)
                 continue
         except Exception as error:
-            if not keep:
+            if not state.keep:
                 noted(error, steps[j][2], value)
                 raise
-            more = _instead(steps, j, value, error, handler)
+            more = _instead(steps, j, value, error, state)
         n = len(outs)
         for out in more:
+            if type(out) is Failure:
+                n_failed += 1
+            elif state.meta is not None:
+                out = _carrying(out, state.meta)
             add(out)
-            n_failed += type(out) is Failure
+        state.meta = None
         n = len(outs) - n
         if counts is None and n != 1:
             counts = [1] * i
@@ -149,18 +256,20 @@ def run_items(
     return outs, counts, n_failed
 
 
-def run_timed(*args: Any) -> tuple[Outcome, int]:
+def run_timed(*args: Any) -> tuple[Answer, int]:
     """Run a program over items, and tell how many microseconds that took: for who is no worker of ours."""
     from time import perf_counter_ns
 
     began = perf_counter_ns()
-    outcome = run_items(*args)
-    return outcome, (perf_counter_ns() - began) // 1000
+    answer = run_items(*args)
+    return answer, (perf_counter_ns() - began) // 1000
 
 
-def _outputs(
-    steps: Program, j: int, value: Any, position: int, keep: bool, handler: Callable[..., object] | None
-) -> Generator[Any]:
+def _carrying(out: Any, meta: dict[Any, Any]) -> Any:
+    return To(out.target, Carried(out.item, meta)) if type(out) is To else Carried(out, meta)
+
+
+def _outputs(steps: Program, j: int, value: Any, position: int, state: State) -> Generator[Any]:
     """Yield what comes of one item from step `j` on."""
     while j < len(steps):
         kind, what, note = steps[j]
@@ -168,7 +277,7 @@ def _outputs(
             if kind == MAP:
                 taken, value = value, what(value)
                 if type(value) in _SPECIAL:
-                    yield from _after(steps, j, taken, value, keep, handler)
+                    yield from _after(steps, j, taken, value, state)
                     return
                 j += 1
                 continue
@@ -177,104 +286,174 @@ def _outputs(
                     return
                 j += 1
                 continue
+            if kind == NEXT:
+                break
             if kind == UNBATCH:
-                inner: Iterator[Any] = iter(value)
+                inner: Iterator[Any] = _elements(value, state)
             elif kind == COPY:
-                inner = _copies(what, value, keep, handler)
+                inner = _copies(what, value, state)
             elif kind == ROW:
-                row, failures = _row(what, value, keep, handler)
+                row, failures = _row(what, value, state)
                 inner = iter(failures or (row,))
             elif kind == SPLIT:
-                table, programs, shares = what
+                table, programs, shares, of_name = what
                 rounds, place = divmod(position, len(table))
-                branch = table[place]
+                if type(value) is To:
+                    branch, value = branch_of(value.target, of_name), _unpacked(value, state)
+                else:
+                    branch = table[place]
                 rank = table[:place].count(branch)
-                inner = _outputs(programs[branch], 0, value, rounds * shares[branch] + rank, keep, handler)
+                inner = _outputs(programs[branch], 0, value, rounds * shares[branch] + rank, state)
             else:
                 of_key, programs, default = what
-                key = of_key(value)
-                program = programs.get(key, default)
-                if program is None:
-                    raise LookupError(
-                        f"no route for the key {key!r}; there are {', '.join(map(repr, programs))}."
-                        " Give Route a default, or DROP the item before."
-                    )
-                inner = _outputs(program, 0, value, 0, keep, handler)
+                if type(value) is To:
+                    program = branch_of(value.target, programs)
+                    value = _unpacked(value, state)
+                else:
+                    program = default if of_key is To else programs.get(of_key(value), default)
+                    if program is None:
+                        raise no_route(of_key, value, programs)
+                inner = _outputs(program, 0, value, 0, state)
         except Exception as error:
-            if not keep:
+            if not state.keep:
                 noted(error, note, value)
                 raise
-            yield from _instead(steps, j, value, error, handler)
+            yield from _instead(steps, j, value, error, state)
             return
-        yield from _go_on(steps, j, value, inner, keep, handler)
+        yield from _go_on(steps, j, value, inner, state)
         return
     yield value
 
 
-def _after(
-    steps: Program, j: int, taken: Any, value: Any, keep: bool, handler: Callable[..., object] | None
-) -> Iterator[Any]:
+def branch_of(target: object, branches: Any) -> Any:
+    """Give the branch that a `To` names."""
+    try:
+        return branches[target]
+    except (KeyError, TypeError):
+        known = ", ".join(map(repr, branches)) or "none that has a name of its own"
+        raise LookupError(f"there is no branch {target!r} to send the item to; there are {known}") from None
+
+
+def no_route(of_key: Callable[[Any], Any], value: object, branches: Any) -> LookupError:
+    """Say that no branch takes an item."""
+    known = ", ".join(map(repr, branches))
+    if of_key is To:
+        return LookupError(
+            f"the item {value!r:.60} does not say where it goes; there are {known}."
+            " Let the stage before return To(name, item), or give Route a default."
+        )
+    return LookupError(
+        f"no route for the key {of_key(value)!r}; there are {known}."
+        " Give Route a default, or DROP the item before."
+    )
+
+
+def _unpacked(sent: To, state: State) -> Any:
+    """Give the item of a `To` that came from the call before."""
+    item = sent.item
+    if type(item) is Carried:
+        state.meta = dict(item.meta)
+        return item.value
+    return item
+
+
+def _after(steps: Program, j: int, taken: Any, value: Any, state: State) -> Iterator[Any]:
     """Yield what comes of an item for which step `j` gave no plain value."""
     if type(value) is Drop:
         return iter(())
     if type(value) is Failure:
         return iter((value,))
     if type(value) is GeneratorType:
-        return _go_on(steps, j, taken, value, keep, handler)
+        return _go_on(steps, j, taken, value, state)
+    if type(value) is To:
+        return _go_on(steps, j, taken, iter((value,)), state)
     is_one = type(value) is CoroutineType
     try:
         value = finished(value)
     except Exception as error:
-        if not keep:
+        if not state.keep:
             noted(error, steps[j][2], taken)
             raise
-        return _instead(steps, j, taken, error, handler)
-    return _go_on(steps, j, taken, iter((value,) if is_one else value), keep, handler)
+        return _instead(steps, j, taken, error, state)
+    return _go_on(steps, j, taken, iter((value,) if is_one else value), state)
 
 
-def _go_on(
-    steps: Program,
-    j: int,
-    taken: Any,
-    values: Iterator[Any],
-    keep: bool,
-    handler: Callable[..., object] | None,
-) -> Generator[Any]:
-    """Yield what comes of the values that step `j` made of one item."""
+def _go_on(steps: Program, j: int, taken: Any, values: Iterator[Any], state: State) -> Generator[Any]:
+    """Yield what comes of the values that step `j` made of one item; each goes on with a copy of the meta as it then is."""
+    meta = state.meta
     while True:
+        state.meta = meta
         try:
             value = next(values)
+            if type(value) is To:
+                _check_to(steps, j, value)
         except StopIteration:
             return
         except Exception as error:
-            if not keep:
+            if not state.keep:
                 noted(error, steps[j][2], taken)
                 raise
-            yield from _instead(steps, j, taken, error, handler)
+            yield from _instead(steps, j, taken, error, state)
             return
+        meta = state.meta
         if type(value) is Failure:
             yield value
         elif type(value) is not Drop:
-            yield from _outputs(steps, j + 1, value, 0, keep, handler)
+            if meta is not None:
+                state.meta = dict(meta)
+            yield from _outputs(steps, j + 1, value, 0, state)
 
 
-def _copies(
-    programs: tuple[Program, ...], value: Any, keep: bool, handler: Callable[..., object] | None
-) -> Generator[Any]:
+def _check_to(steps: Program, j: int, value: To) -> None:
+    """Complain of a `To` behind which nothing has branches."""
+    kind, what, _ = steps[j + 1] if j + 1 < len(steps) else (MAP, None, "")
+    if kind == NEXT:
+        if what is not None:
+            branch_of(value.target, what)
+    elif kind not in (SPLIT, ROUTE):
+        raise LookupError(
+            f"nothing takes {value!r:.60}: the next stage has no branches."
+            " Put a tuple or Route(To, {...}) right behind the stage that returns it."
+        )
+
+
+def _elements(value: Any, state: State) -> Iterator[Any]:
+    """Yield the elements of a list; those of a batch have the meta again that they came with."""
+    metas = None if state.meta is None else state.meta.get(BATCH)
+    if metas is None:
+        yield from value
+        return
+    for i, one in enumerate(value):
+        state.meta = metas[i] if i < len(metas) else None
+        yield one
+
+
+BATCH: Final = "batch"
+"""Under this key the meta of a batch holds those of its items."""
+
+
+def _copies(programs: tuple[Program, ...], value: Any, state: State) -> Generator[Any]:
+    meta = state.meta
     for copy, program in _each_copy(programs, value):
-        yield from _outputs(program, 0, copy, 0, keep, handler)
+        state.meta = meta if meta is None else dict(meta)
+        yield from _outputs(program, 0, copy, 0, state)
 
 
-def _row(
-    programs: tuple[Program, ...], value: Any, keep: bool, handler: Callable[..., object] | None
-) -> tuple[tuple[Any, ...], list[Failure]]:
-    """Give a row, or the failures that stand for it."""
+def _row(programs: tuple[Program, ...], value: Any, state: State) -> tuple[tuple[Any, ...], list[Failure]]:
+    """Give a row, or the failures that stand for it; what the branches wrote into their meta is put together."""
     row: list[Any] = []
     failures: list[Failure] = []
+    meta = state.meta
+    together: dict[Any, Any] = dict(meta or ())
     for copy, program in _each_copy(programs, value):
-        outs = list(_outputs(program, 0, copy, 0, keep, handler))
+        state.meta = meta if meta is None else dict(meta)
+        outs: list[Any] = []
+        for out in _outputs(program, 0, copy, 0, state):
+            outs.append(out)
+            together.update(state.meta or ())
         failures.extend(out for out in outs if type(out) is Failure)
         row.append(one_of(outs, len(row)))
+    state.meta = together or meta
     return tuple(row), failures
 
 
@@ -301,15 +480,12 @@ def _each_copy(programs: tuple[Program, ...], value: Any) -> Iterator[tuple[Any,
     yield value, programs[-1]
 
 
-def _instead(
-    steps: Program, j: int, item: Any, error: Exception, handler: Callable[..., object] | None
-) -> Iterator[Any]:
+def _instead(steps: Program, j: int, item: Any, error: Exception, state: State) -> Iterator[Any]:
     """Yield what stands for an item that failed in step `j`: a failure, or what comes of what the handler gives."""
     note = steps[j][2]
-    if handler is None:
+    if state.handler is None:
         return iter((Failure(noted(error, note, item), item, note),))
-    value = handler(noted(error, note, item))
-    return iter(()) if type(value) is Drop else _outputs(steps, j + 1, value, 0, True, handler)
+    return _go_on(steps, j, item, iter((state.handler(noted(error, note, item)),)), state)
 
 
 def noted(error: BaseException, note: str, item: object) -> BaseException:

@@ -31,6 +31,7 @@ from .hands import Hands
 from .machine import Machine, Settings
 from .plan import build
 from .program import Failure
+from .side import Sides
 
 if TYPE_CHECKING:
     import asyncio
@@ -129,6 +130,10 @@ class Run:
         Number of the first stage.
     is_live : bool
         Whether a thread of its own advances the source.
+    sides : dict of str and Node, optional
+        The stages of side streams.
+    hooks : dict of str and tuple of functions, optional
+        Who hears of the run.
     """
 
     def __init__(
@@ -140,23 +145,35 @@ class Run:
         n_first: int,
         *,
         is_live: bool = False,
+        sides: dict[str, Node] | None = None,
+        hooks: dict[str, tuple[Callable[..., object], ...]] | None = None,
     ) -> None:
         self.listener = Listener()
         self._source: Any = source
         self._hands = Hands(on, self.listener)
-        self.machine = Machine(Settings(n_workers=self._hands.n_workers, **settings))
+        how = Settings(n_workers=self._hands.n_workers, names=tuple(sides or ()), **settings)
+        self.machine = Machine(how)
+        self.machines = [self.machine]
+        self._sides: Sides | None = None
+        self._hooks = hooks or {}
         self.machine.clock = perf_counter_ns
-        self.ledger = Ledger(self.machine)
+        self.ledger = Ledger(self.machines)
         self.views: list[Meter] = []
         self.is_over = False
         self.began = perf_counter()
         try:
             build(self.machine, root, n_first)
-            is_live = is_live or any(collect.max_wait is not None for collect in self.machine.collects)
+            if sides:
+                self._sides = Sides(self.machine, sides, how)
+                self.machines += self._sides.machines
+            is_live = is_live or any(
+                collect.max_wait is not None for machine in self.machines for collect in machine.collects
+            )
             if is_live and not hasattr(source, "__anext__"):  # asyncio waits for those itself
                 self._source = Feeder(self._source, self.listener)
-        except BaseException:
-            self.close()
+            self._call("on_start")
+        except BaseException as error:
+            self._fail(error)
             raise
 
     # ---------------------------------------------------------------- moving
@@ -174,8 +191,8 @@ class Run:
                 if not self._advance():
                     self.listener.wait(self._patience())
                 self._tick()
-        except BaseException:
-            self.close()
+        except BaseException as error:
+            self._fail(error)
             raise
 
     async def take_async(self) -> list[Any] | None:
@@ -194,7 +211,7 @@ class Run:
                         await self.listener.wait_async(self._patience())
                 else:
                     pending = self._pending
-                    if pending is None and self.machine.wants() > 0:
+                    if pending is None and self.machine.wants() > 0 and not self._is_full:
                         from asyncio import ensure_future
 
                         pending = self._pending = ensure_future(_next_of(self._source))
@@ -208,10 +225,10 @@ class Run:
                     else:
                         await self.listener.wait_async(self._patience(), pending)
                 self._tick()
-        except BaseException:
+        except BaseException as error:
             if self._pending is not None:
                 self._pending.cancel()
-            self.close()
+            self._fail(error)
             raise
 
     _pending: Any = None
@@ -231,10 +248,11 @@ class Run:
         inbox = self.listener.inbox
         if not inbox or self.is_over:
             return
-        machine, expected = self.machine, self.listener.expected
+        expected = self.listener.expected
         while inbox:
             slot = inbox.popleft()
             job, hand = expected.pop(slot)
+            machine = job.op.machine
             hand.ended(job)
             if slot.cancelled:
                 raise CancelledError
@@ -255,13 +273,21 @@ class Run:
         self._post()
 
     def _post(self) -> None:
-        for job in self.machine.jobs():
-            self._hands.start(job, self.machine)
+        if self._sides is not None:
+            self._sides.move()
+        for machine in self.machines:
+            for job in machine.jobs():
+                self._hands.start(job, machine)
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether a side stream cannot keep up."""
+        return self._sides is not None and self._sides.is_full
 
     def _advance(self) -> bool:
         """Advance the source by a packet, if there is credit and the workers could do with more; say whether."""
         machine = self.machine
-        if machine.n_running >= machine.settings.n_running:
+        if machine.n_running >= machine.settings.n_running or self._is_full:
             return False
         n = machine.wants()
         if n <= 0:
@@ -301,8 +327,8 @@ class Run:
             while machine.n_running < machine.settings.n_running // 2 and self._advance():
                 if len(machine.outputs) > machine.settings.n_workers:
                     break
-        except BaseException:
-            self.close()
+        except BaseException as error:
+            self._fail(error)
             raise
         if self._given is not None:  # that was not the consumer's time
             self._given += perf_counter_ns() - began
@@ -315,19 +341,52 @@ class Run:
         if machine.outputs:
             self._held = packet = machine.outputs.popleft()
             items, packet.items = packet.items, []
-            machine.n_out += len(items)
-            return items
+            return self._given_out(items)
+        sides = self._sides
+        if sides is not None and sides.failures:
+            failures: list[Any] = sides.failures
+            sides.failures = []
+            machine.n_failed += len(failures)
+            return self._given_out(failures)
         if machine.has_all and not self.is_over:
+            if sides is not None:
+                is_over = sides.end()
+                self._post()
+                if not is_over or sides.failures:
+                    return self._found() if sides.failures else None
             self._finish()
         return None
 
+    def _given_out(self, items: list[Any]) -> list[Any]:
+        """Count what the consumer gets, and tell who wants to hear of it."""
+        self.machine.n_out += len(items)
+        if self._hooks:
+            for item in items:
+                if type(item) is Failure:
+                    self._call("on_error", item.error)
+                else:
+                    self._call("on_item", item)
+        return items
+
+    def _call(self, name: str, *args: Any) -> None:
+        for fn in self._hooks.get(name, ()):
+            fn(*args)
+
     def _patience(self) -> float | None:
-        due = self.machine.due()
+        due = min((due for one in self.machines if (due := one.due()) is not None), default=None)
         return None if due is None else due - monotonic()
 
     def _tick(self) -> None:
-        if self.machine.collects:
-            self.machine.tick(monotonic())
+        now = monotonic()
+        is_due = False
+        for machine in self.machines:
+            due = machine.due() if machine.collects else None
+            machine.now = now
+            if due is not None and due <= now:
+                machine.tick(now)
+                is_due = True
+        if is_due:
+            self._post()
 
     # ---------------------------------------------------------------- the end
 
@@ -336,8 +395,25 @@ class Run:
         self._hands.finish()
         self.close()
 
+    def _fail(self, error: BaseException) -> None:
+        """Stop everything because of an error, and tell who wants to hear of it."""
+        was_over = self.is_over
+        try:
+            if not was_over and isinstance(error, Exception):
+                self._call("on_error", error)
+        finally:
+            self.close()
+
     def close(self) -> None:
         """Stop everything; safe to repeat, and from a finaliser."""
+        hooks, self._hooks = self._hooks, {}
+        try:
+            self._close()
+        finally:
+            for fn in hooks.get("on_finish", ()):
+                fn(self.ledger.statistics())
+
+    def _close(self) -> None:
         self.is_over = True
         self.ledger.close()
         views, self.views = self.views, []
@@ -348,7 +424,7 @@ class Run:
         self.listener.expected.clear()
         self.listener.inbox.clear()
         source, self._source = self._source, iter(())
-        for collect in self.machine.collects if hasattr(self, "machine") else ():
+        for collect in [one for machine in self.machines for one in machine.collects]:
             close = getattr(collect.collector, "close", None)
             if close is not None:
                 close()

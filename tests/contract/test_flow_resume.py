@@ -239,3 +239,8 @@ def test_journal_is_small_text(pool: ProcessPoolExecutor, tmp_path: Path) -> Non
     text = (tmp_path / "journal").read_text()
     assert len(text) < 100_000
     assert re.fullmatch(r'ezflow journal 1 "inc" [0-9a-f]{8}\n(\d+ \d+ \d+ [0-9a-f]{8}\n)+', text)
+
+
+def test_side_streams_are_refused(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match="cannot have a journal"):
+        Flow(work.inc).xcut("log", work.shown).on(pool).run(range(3), journal=tmp_path / "journal")

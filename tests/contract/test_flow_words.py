@@ -11,18 +11,23 @@ import pytest
 import ezflow
 from ezflow import (
     EZ,
+    As,
     Batch,
     Broadcast,
+    Failure,
     Filter,
     Flow,
     GraphError,
     Iter,
     Parallel,
     ProcessPoolExecutor,
+    Route,
     Serial,
     Stage,
     Tap,
+    To,
     Zip,
+    task,
 )
 from tests import flowwork as work
 
@@ -105,3 +110,122 @@ def test_twins_run_on_a_pool(pool: ProcessPoolExecutor) -> None:
     flow = Flow(Parallel(work.inc, Serial(work.double, work.inc)), Zip(work.shown, work.listed))
 
     assert list(flow.on(pool).stream([1, 2])) == [("<2>", [2]), ("<5>", [5])]
+
+
+# ---------------------------------------------------------------- where items go
+
+
+def test_items_go_to_whichever_branch_is_free(pool: ProcessPoolExecutor, tmp_path: Any) -> None:
+    """One branch waits until the other has worked off all the rest, which in turn it never could."""
+    gate = tmp_path / "gate"
+    stuck = Serial(work.StuckUntil(str(gate)), lambda x: ("slow", x))
+    quick = Serial(Tap(lambda x: gate.touch() if x == 39 else None), lambda x: ("quick", x))
+
+    outs = list(Flow(Parallel(stuck, quick, balance="free")).on(pool).stream(range(40)))
+
+    assert [x for _, x in outs] == list(range(40))
+    assert [who for who, _ in outs].count("slow") < 10
+
+
+def test_free_branches_hold_no_more_than_they_work_on() -> None:
+    flow = Flow(Parallel(work.inc, [Batch(3), len], balance="free"), Batch(2)).on("inline")
+
+    outs = list(flow.results().stream(range(200)))
+
+    assert all(outs)
+
+
+def test_weights_say_how_many_of_a_round(pool: ProcessPoolExecutor) -> None:
+    flow = Flow(Parallel(lambda x: "a", lambda x: "b", weights=(3, 1))).on(pool)
+
+    outs = list(flow.stream(range(400)))
+
+    assert (outs.count("a"), outs.count("b")) == (300, 100)
+    assert list(flow.stream(range(400))) == outs
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+def test_key_without_a_branch_is_an_error_unless_there_is_a_default(
+    pool: ProcessPoolExecutor, keyed: bool
+) -> None:
+    branches = {0: work.shown, 1: [Batch(1)] if keyed else work.listed}
+    with pytest.raises(LookupError, match="no route for the key 2; there are 0, 1"):
+        list(Flow(Route(lambda x: x, branches)).on(pool).stream([0, 1, 2]))
+
+    assert list(Flow(Route(lambda x: x, branches, default=work.inc)).on(pool).stream([0, 1, 2])) == [
+        "<0>",
+        [1],
+        3,
+    ]
+
+
+@pytest.mark.parametrize("between", [[], [work.Passing()], [Batch(1), ezflow.Unbatch()]])
+@pytest.mark.parametrize("vip", [work.shown, [Batch(1), ezflow.Unbatch(), work.shown]])
+def test_item_says_where_it_goes(pool: ProcessPoolExecutor, between: list[Any], vip: Any) -> None:
+    routed = Flow(*between, work.vip_if_odd, Route(To, {"vip": vip}, default=work.inc)).on(pool)
+    keyed = Flow(*between, work.vip_if_odd, Route(lambda x: "even", {"vip": vip, "even": work.inc})).on(pool)
+
+    for flow in (routed, keyed):
+        assert list(flow.stream([1, 2, 3])) == ["<1>", 3, "<3>"]
+
+
+@pytest.mark.parametrize("shape", [tuple, lambda parts: Parallel(*parts, balance="free")])
+def test_item_goes_to_the_branch_that_it_names(pool: ProcessPoolExecutor, shape: Any) -> None:
+    def to_double(x: int) -> Any:
+        return To("double", x)
+
+    for double in (work.double, As(1, work.double), task(lambda x: 2 * x).named("double")):
+        flow = Flow(to_double, shape([work.inc, double])).on(pool)
+
+        assert list(flow.stream([1, 2, 3])) == [2, 4, 6]
+    with pytest.raises(LookupError, match=r"no branch 'double'.*'inc'"):
+        list(Flow(to_double, shape([work.inc, [work.inc, work.double]])).on(pool).stream([1]))
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: Flow(To("vip"), Route(To, {"std": work.inc})), "no such branch. There are 'std'"),
+        (lambda: Flow(To("vip"), (work.inc, work.double)), "There are 'inc', 'double'"),
+        (lambda: Flow(To("vip"), work.inc), "next stage has no branches"),
+        (lambda: Flow(work.inc, To("vip")), "next stage has no branches"),
+        (lambda: Flow(work.inc, (To("vip", 1), work.inc)), "is an item"),
+    ],
+)
+def test_unknown_target_is_an_error_when_it_is_built(make: Callable[[], Any], match: str) -> None:
+    with pytest.raises(GraphError, match=match):
+        make()
+
+
+@pytest.mark.parametrize(
+    "after", [(), (work.inc,), (Batch(2),), ((work.inc, work.double),), (Route(To, {"vip": [Batch(1)]}),)]
+)
+def test_unknown_target_is_an_error_when_it_comes(pool: ProcessPoolExecutor, after: tuple[Any, ...]) -> None:
+    flow = Flow(work.to_nowhere, *after).on(pool)
+
+    with pytest.raises(LookupError, match="nowhere"):
+        list(flow.stream([1]))
+    (out,) = flow.results().stream([1])
+    assert isinstance(out.err, LookupError)
+
+
+def test_stage_that_sends_all_items_to_one_branch(pool: ProcessPoolExecutor) -> None:
+    flow = Flow((To("double"), To("inc")), Route(To, {"inc": work.inc, "double": work.double})).on(pool)
+
+    assert list(flow.stream([1, 2, 3])) == [2, 3, 6]
+
+
+def test_failure_says_what_it_came_of(pool: ProcessPoolExecutor) -> None:
+    def bad(x: Any) -> Any:
+        raise ValueError(x)
+
+    flow = Flow(work.two, (work.inc_or_same, [Batch(2), bad]), Filter(lambda x: True)).on(pool).results()
+    outcome = flow.run(range(4))
+
+    assert {type(one) for one in outcome.failures} == {Failure}
+    assert [(one.item, one.origin) for one in outcome.failures] == [
+        ([("again", 0), ("again", 1)], 1),
+        ([("again", 2), ("again", 3)], 3),
+    ]
+    batches = Flow(Batch(2), bad).on(pool).results().run(range(3))
+    assert [one.origin for one in batches.failures] == [[0, 1], [2]]

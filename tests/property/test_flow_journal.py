@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ezflow import ProcessPoolExecutor
 from ezflow.flow.flow import Flow
 from ezflow.flow.journal import Span
-from ezflow.flow.kit import Batch, Broadcast, Filter, Rebatch, Route, Seq, Unbatch, Window, Zip
+from ezflow.flow.kit import Batch, Broadcast, Filter, Parallel, Rebatch, Route, Seq, Unbatch, Window, Zip
 from tests import flowwork as work
 
 N = 40
@@ -43,6 +43,7 @@ SHAPES: list[list[Any]] = [
     [Broadcast(Batch(4), times, Window(3, 3)), Batch(2)],
     [Zip(same, [same, same]), Batch(4)],
     [Route(parity, {0: [Batch(3), Unbatch()], 1: Batch(2)}), Seq()],
+    [Parallel(Batch(3), [times, Batch(2), Unbatch()], same, balance="free"), Batch(2)],
     [(Broadcast(Batch(2), same), [Batch(5), Unbatch(), (same, Batch(2))]), Batch(3)],
 ]
 
@@ -77,7 +78,7 @@ def check(flow: Flow) -> None:
     assert sorted(done) == list(range(N))
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(st.sampled_from(SHAPES), st.integers(1, 9))
 def test_what_is_done_has_left_the_flow(shape: list[Any], max_pending: int) -> None:
     check(Flow(*shape).on("inline").max_pending(max_pending))

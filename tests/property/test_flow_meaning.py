@@ -34,7 +34,7 @@ from ezflow.flow.kit import Parallel as Deal
 from ezflow.flow.machine import Machine, Settings
 from ezflow.flow.parse import chain_of
 from ezflow.flow.plan import build
-from ezflow.flow.program import DROP, Failure, run_items
+from ezflow.flow.program import DROP, Failure, To, run_items
 from tests import flowwork as work
 
 # ---------------------------------------------------------------- the interpreter
@@ -46,7 +46,8 @@ class Interpreted:
     def __init__(self, tree: Any) -> None:
         self.shape, *self.rest = tree
         parts = self.rest[0] if self.shape in ("serial", "tuple", "set", "zip") else ()
-        parts = list(self.rest[1].values()) if self.shape == "route" else parts
+        parts = list(self.rest[1].values()) if self.shape in ("route", "to") else parts
+        parts = [self.rest[0]] if self.shape == "free" else parts
         self.parts = [Interpreted(part) for part in parts]
         self.n = 0
         self.held: list[Any] = []
@@ -70,8 +71,10 @@ class Interpreted:
             outs = [part.feed(item) for part in self.parts]
             failures = [out for some in outs for out in some if isinstance(out, Failure)]
             return failures or [tuple(some[0] if some else DROP for some in outs)]
-        if self.shape == "route":
+        if self.shape in ("route", "to"):
             return self.parts[self.rest[0](item)].feed(item)
+        if self.shape == "free":
+            return self.parts[0].feed(item)
         self.held.append(item)
         if self.shape == "batch" and len(self.held) == self.rest[0]:
             return self.flush()
@@ -120,7 +123,7 @@ def trees(draw: Callable[[Any], Any], depth: int, *, in_row: bool = False) -> An
     if not in_row:
         shapes += ["batch", "window"]
     if depth:
-        shapes += ["serial", "tuple", "zip", "route"] + ["set"] * (not in_row)
+        shapes += ["serial", "tuple", "zip", "route", "to", "free"] + ["set"] * (not in_row)
     shape = draw(st.sampled_from(shapes))
     if shape == "call":
         return "call", draw(st.sampled_from(ONE_EACH if in_row else CALLS))
@@ -128,8 +131,10 @@ def trees(draw: Callable[[Any], Any], depth: int, *, in_row: bool = False) -> An
         return "filter", work.odd
     if shape in ("batch", "window"):
         return shape, draw(st.integers(1, 4))
-    if shape == "route":
-        return "route", work.third, {i: draw(trees(depth - 1, in_row=in_row)) for i in range(3)}
+    if shape in ("route", "to"):
+        return shape, work.third, {i: draw(trees(depth - 1, in_row=in_row)) for i in range(3)}
+    if shape == "free":  # who works is not known, so all do the same, to one item at a time
+        return "free", draw(trees_without_order(depth - 1, in_row=in_row)), draw(st.integers(1, 3))
     in_row = in_row or shape == "zip"
     return shape, [draw(trees(depth - 1, in_row=in_row)) for _ in range(draw(st.integers(1, 3)))]
 
@@ -145,6 +150,11 @@ def written(tree: Any) -> Any:
         return {"batch": Batch, "window": Window}[shape](rest[0])
     if shape == "route":
         return Route(rest[0], {key: written(part) for key, part in rest[1].items()})
+    if shape == "to":
+        branches = {key: written(part) for key, part in rest[1].items()}
+        return [work.sent_to_third if len(repr(tree)) % 2 else work.sent_by_yield, Route(To, branches)]
+    if shape == "free":
+        return Deal(*[written(rest[0])] * rest[1], balance="free")
     parts = [written(part) for part in rest[0]]
     if shape in ("set", "zip"):
         return {"set": Broadcast, "zip": Zip}[shape](*parts)
@@ -174,7 +184,7 @@ def simulate(stages: list[Any], items: list[Any], seed: int, **how: Any) -> list
             if len(job.items) > 1 and chance.random() < 0.1 and machine.settings.keep:
                 machine.failed(job, RuntimeError("as a whole"))
             else:
-                done = run_items(job.op.program, job.base, machine.settings.keep, None, job.items)
+                done = run_items(job.op.program, job.base, machine.settings.keep, None, job.items, ())
                 machine.done(job, done, chance.choice([10, 5_000, 50_000]))
         elif machine.outputs:
             packet = machine.outputs.popleft()
@@ -210,13 +220,13 @@ def test_flow_means_what_the_interpreter_says(
 
 
 @st.composite
-def trees_without_order(draw: Callable[[Any], Any], depth: int) -> Any:
+def trees_without_order(draw: Callable[[Any], Any], depth: int, *, in_row: bool = False) -> Any:
     """Give a tree whose outputs do not depend on the order of items."""
-    tree = draw(trees(depth))
+    tree = draw(trees(depth, in_row=in_row))
     return (
         tree
         if not any(word in repr(tree) for word in ("'tuple'", "'batch'", "'window'"))
-        else ("call", work.two)
+        else ("call", work.shown if in_row else work.two)
     )
 
 

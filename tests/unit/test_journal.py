@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ezflow import JournalError
@@ -59,6 +59,7 @@ def test_what_was_noted_is_skipped(tmp_path: Path) -> None:
     assert left(path, 12) == [10, 11]  # a source that has grown at its end
 
 
+@settings(deadline=None)  # it waits for the disk
 @given(st.permutations(range(12)), st.lists(st.booleans(), min_size=12, max_size=12))
 def test_stretches_in_any_order_and_over_any_number_of_runs(
     tmp_path_factory: pytest.TempPathFactory, order: list[int], again: list[bool]

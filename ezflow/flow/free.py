@@ -1,0 +1,171 @@
+"""Items go to whichever branch is free: `Parallel(f, g, balance="free")`.
+
+A branch gets no more than it can work on, so what comes next is left for the branch that has room first.  Therefore the
+items of one packet leave at different times: each branch numbers the packets that it gets by itself, and the fork notes
+where every item has its place.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from .machine import Fork, Packet, _Groups
+from .program import Failure, To
+
+if TYPE_CHECKING:
+    from .machine import Machine, Operation
+
+
+class _Parent:
+    """A packet whose items are away."""
+
+    __slots__ = ("groups", "has_failures", "n_left", "packet", "rest")
+
+    def __init__(self, packet: Packet, n_branches: int) -> None:
+        self.packet = packet
+        self.groups: list[list[Any] | None] = [None] * len(packet.items)
+        self.n_left = len(packet.items) + (n_branches if packet.is_end else 0)
+        self.rest: list[list[Any]] = [[] for _ in range(n_branches)]
+        self.has_failures = packet.has_failures
+
+
+class Frees(Fork):
+    """Sends each item to the branch that has the least to do, as soon as one has room."""
+
+    def __init__(self, machine: Machine, after: Operation | None, note: str) -> None:
+        super().__init__(machine, after, note)
+        self._backlog: deque[tuple[_Parent, int, Any]] = deque()
+        self._away: list[dict[int, list[tuple[_Parent, int]]]] = []
+        self._n_away: list[int] = []
+        self._numbers: list[int] = []
+        self._end: _Parent | None = None
+        self._is_ended = False
+        self._n_taken = 0
+        self._rooms: list[Any] = []
+
+    def open(self, rooms: list[Any]) -> None:
+        """Learn of each branch the work that says how much it can do, None: as much as any."""
+        n = len(self.branches)
+        self._rooms = rooms
+        self._away = [{} for _ in range(n)]
+        self._n_away = [0] * n
+        self._numbers = [0] * n
+
+    def take(self, packet: Packet) -> None:
+        """Take a packet."""
+        parent = _Parent(packet, len(self.branches))
+        self._n_taken += 1
+        if packet.is_end:
+            self._end = parent
+        for i, item in enumerate(packet.items):
+            found = None
+            if packet.has_failures and type(item) is Failure:
+                found = [item]
+            elif type(item) is To:
+                found = self.sent(item)
+                if type(found) is not list:
+                    self._send(found, [(parent, i)], [item.item])
+                    continue
+            if found is None:
+                self._backlog.append((parent, i, item))
+            else:
+                parent.groups[i] = found
+                parent.n_left -= 1
+        self._hand_out()
+        self._settle(parent)
+
+    def _room(self, branch: int) -> int:
+        """Tell how many more items a branch can work on: twice what it does at once, so that it does not wait for us."""
+        work = self._rooms[branch]
+        n: int = self.machine.settings.n_workers
+        if work is not None:
+            n = (n if work.limit is None else min(work.limit, n)) * work.chunk
+        return 2 * n - self._n_away[branch]
+
+    def _hand_out(self) -> None:
+        """Send on what a branch has room for."""
+        backlog = self._backlog
+        while backlog:
+            rooms = [self._room(branch) for branch in range(len(self.branches))]
+            best = max(range(len(rooms)), key=lambda branch: (rooms[branch], -self._n_away[branch], -branch))
+            if rooms[best] <= 0:
+                return
+            work = self._rooms[best]
+            n = min(rooms[best], 1 if work is None else work.chunk, len(backlog))
+            some = [backlog.popleft() for _ in range(n)]
+            self._send(best, [(parent, i) for parent, i, _ in some], [item for _, _, item in some])
+        # Packets that come by arrival may be here before the end, but never behind it.
+        end = self._end
+        if end is not None and not self._is_ended and self._n_taken == end.packet.number + 1:
+            self._is_ended = True
+            for branch in range(len(self.branches)):
+                self._send(branch, [], [], is_end=True)
+
+    def _send(
+        self, branch: int, places: list[tuple[_Parent, int]], items: list[Any], *, is_end: bool = False
+    ) -> None:
+        number = self._numbers[branch]
+        self._numbers[branch] = number + 1
+        self._away[branch][number] = places
+        self._n_away[branch] += len(items)
+        packet = Packet(number, items, is_end=is_end)
+        for parent in dict.fromkeys(parent for parent, _ in places):
+            packet.carry(parent.packet.spans)
+        self.machine.moving.append((self.branches[branch], packet))
+
+    def back(self, branch: int, packet: Packet) -> None:
+        """Take a packet from a branch."""
+        places = self._away[branch].pop(packet.number)
+        self._n_away[branch] -= len(places)
+        read = _Groups(packet)
+        touched = []
+        for parent, i in places:
+            parent.groups[i] = read.next()
+            parent.n_left -= 1
+            parent.has_failures = parent.has_failures or packet.has_failures
+            if not parent.n_left:
+                touched.append(parent)
+        if packet.spans:
+            self._pass_on(packet, places)
+        if packet.is_end:
+            end = self._end
+            assert end is not None
+            end.rest[branch] = read.rest()
+            end.has_failures = end.has_failures or packet.has_failures
+            end.n_left -= 1
+            if not end.n_left:
+                touched.append(end)
+        self._hand_out()
+        for parent in touched:
+            self._settle(parent)
+
+    def _pass_on(self, packet: Packet, places: list[tuple[_Parent, int]]) -> None:
+        """Let every packet in which something of this one has its place carry its stretches."""
+        parents = dict.fromkeys(parent for parent, _ in places)
+        if packet.is_end and self._end is not None:
+            parents[self._end] = None
+        for parent in parents:
+            parent.packet.carry(packet.spans)
+        for span in packet.spans:
+            span.n_left -= 1
+        packet.spans = ()
+
+    def _settle(self, parent: _Parent) -> None:
+        """Pass a packet on, all of whose items are back."""
+        if parent.n_left:
+            return
+        packet = parent.packet
+        outs: list[Any] = []
+        counts: list[int] = []
+        for group in parent.groups:
+            assert group is not None
+            outs += group
+            counts.append(len(group))
+        if packet.is_end:
+            if packet.counts is None:
+                packet.counts = [1] * len(packet.items)
+            for rest in parent.rest:
+                outs += rest
+        self.replace(packet, outs, counts, failures=parent.has_failures)
+        self.give(packet)
