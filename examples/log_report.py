@@ -57,7 +57,7 @@ def parse(block: bytes) -> list[tuple[str, int, float]]:
     """Give page, status and milliseconds of each line."""
     rows = []
     for line in block.decode().splitlines():
-        head, request, tail = line.split('"')
+        _, request, tail = line.split('"')
         status, _, took = tail.split()
         rows.append((request.split()[1], int(status), float(took)))
     return rows

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from .flow.kit import Unbatch as Unbatch
     from .flow.kit import Window as Window
     from .flow.kit import Write as Write
-    from .flow.parse import Piece as Piece
+    from .flow.piece import Piece as Piece
     from .flow.program import DROP as DROP
     from .flow.program import Failure as Failure
     from .flow.program import To as To
@@ -99,7 +99,7 @@ _HOME = {
     "Unbatch": "flow.kit",
     "Window": "flow.kit",
     "Write": "flow.kit",
-    "Piece": "flow.parse",
+    "Piece": "flow.piece",
     "DROP": "flow.program",
     "Failure": "flow.program",
     "To": "flow.program",

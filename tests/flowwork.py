@@ -216,3 +216,57 @@ class Emitting(Stage):
 
     def do(self, item: Any) -> Any:
         return emitting(item)
+
+
+class HangingAt3(Stage):
+    def do(self, item: Any) -> Any:
+        return hang_at_3(item)
+
+
+class DyingAt3(Stage):
+    def do(self, item: Any) -> Any:
+        return die_at_3(item)
+
+
+def inc_first(pair: tuple[int, Any]) -> tuple[int, Any]:
+    return pair[0] + 1, pair[1]
+
+
+class Unreadable:
+    """Pickled without a complaint, never unpickled."""
+
+    def __reduce__(self) -> Any:
+        return _unreadable, ()
+
+
+def _unreadable() -> Any:
+    raise OSError("cannot be read")
+
+
+def unreadable(_: Any) -> Any:
+    return Unreadable()
+
+
+def yields_then_raises(x: Any) -> Iterator[Any]:
+    yield x
+    raise ZeroDivisionError
+
+
+def yields_then_dies(x: Any) -> Iterator[Any]:
+    yield x
+    os._exit(5)
+
+
+class BadDo(Stage):
+    def do(self, item: Any) -> Any:
+        raise ZeroDivisionError
+
+
+class Heavy:
+    """Says that it is large."""
+
+    nbytes = 8 << 20
+
+
+def yields_buffers(x: Any) -> Iterator[Any]:
+    yield Heavy()

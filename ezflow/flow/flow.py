@@ -12,6 +12,7 @@ from ..graph.nodes import OfFlows
 from .counting import NOTHING_YET
 from .kit import Origin
 from .parse import chain_of, shown
+from .piece import check_on
 from .plan import source_of
 from .program import Failure
 from .run import Run, result_of
@@ -101,11 +102,11 @@ class Flow(Words, Shown, OfFlows):
     # ---------------------------------------------------------------- words
 
     def on(self, executor: Any) -> Self:
-        """Say where stages run that do not say it themselves: a pool, another executor, "process", "thread", "inline"."""
-        from ..graph.lanes import lane_of
+        """Say where stages run that do not say it themselves: a pool, another executor, or a word.
 
-        if not isinstance(executor, str) or executor not in ("process", "thread", "inline"):
-            lane_of(executor)
+        The words are "process", "thread", "async", and "inline", which overrules what stages say.
+        """
+        check_on(executor)
         return self._with(on=executor)
 
     def results(self) -> Self:

@@ -14,8 +14,12 @@ if TYPE_CHECKING:
 _here: list[Any] = []
 
 
-def set_up(stage: Any) -> None:
+def set_up(stage: Any, env: tuple[tuple[str, str], ...]) -> None:
     """Set the stage up: the initializer of its pool, so a worker that takes another's place does it, too."""
+    if env:
+        from os import environ
+
+        environ.update(env)
     stage.setup()
     _here.append(stage)
 

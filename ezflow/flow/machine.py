@@ -19,10 +19,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from .._engine.current import running
+from ..result import Result
 from .gauge import Gauge
 from .program import (
     BATCH,
     DROP,
+    LARGE,
     ROUTE,
     SPLIT,
     Carried,
@@ -30,6 +32,8 @@ from .program import (
     State,
     To,
     branch_of,
+    nbytes_in,
+    nbytes_of,
     no_route,
     noted,
     one_of,
@@ -46,6 +50,9 @@ if TYPE_CHECKING:
 
 QUICK: Final = 2_000
 """Microseconds: calls that take less get more items.  Chosen: a call costs 20 to 50 µs besides its items."""
+
+HEAVY: Final = 512 << 20
+"""Bytes of items in the system from which on the source waits, if there is work for every worker (chosen)."""
 
 SLOW: Final = 20_000
 """Microseconds: calls that take more get fewer items.  Larger: first outputs come later; smaller: more calls."""
@@ -66,8 +73,12 @@ class Settings:
         n_workers: int = 4,
         max_pending: int | None = None,
         names: tuple[str, ...] = (),
+        is_async: bool = False,
+        is_inline: bool = False,
     ) -> None:
         self.names = names
+        self.is_async = is_async  # every stage that does not say where it runs
+        self.is_inline = is_inline  # every stage, whatever it says
         self.ordered = ordered
         self.keep = keep or handler is not None
         self.handler = handler
@@ -95,7 +106,9 @@ class Packet:
         For a journal: stretches of the source of which something is in it.
     """
 
-    __slots__ = ("counts", "has_failures", "is_end", "items", "n_source", "number", "sources", "spans")
+    __slots__ = (
+        *("counts", "has_failures", "is_end", "items", "n_source", "number", "sources", "spans", "weight"),
+    )
 
     def __init__(
         self,
@@ -112,6 +125,7 @@ class Packet:
         self.n_source = n_source
         self.is_end = is_end
         self.has_failures = has_failures
+        self.weight = 0  # bytes of its items, where they were most
         self.sources: list[Any] | None = None
         self.spans: tuple[Span, ...] = ()
 
@@ -199,7 +213,19 @@ class Operation:
 class Job:
     """Items for one call."""
 
-    __slots__ = ("base", "group", "instance", "items", "micros", "n_left", "op", "parts", "place", "work")
+    __slots__ = (
+        "base",
+        "before",
+        "group",
+        "instance",
+        "items",
+        "micros",
+        "n_left",
+        "op",
+        "parts",
+        "place",
+        "work",
+    )
 
     def __init__(self, op: Work, work: _Split, place: int, items: list[Any], base: int) -> None:
         self.op = op
@@ -208,6 +234,7 @@ class Job:
         self.items = items
         self.base = base
         self.instance = 0
+        self.before: list[Outcome] = []  # of items that were its own, and are done
         self.group: Job | None = None  # that failed as a whole, and of which this is one item
         self.parts: list[Outcome | None] = []
         self.n_left = 0
@@ -252,10 +279,13 @@ class Work(Operation):
         self.extra = extra
         self.keep = machine.settings.keep
         self.handler = machine.settings.handler
+        self.is_enveloped = False  # its failures are data for the next
+        self.is_async = False  # runs here, many at once, one item in a call
         kind, what, _ = program[0]
         if kind in (SPLIT, ROUTE):
             self.targets = what[3] if kind == SPLIT else what[1]
         self.chunk = 1
+        self.most = MOST  # items in a call, less if their outputs were large
         self.n_in = 0
         self.n_out = 0
         self.n_failed = 0
@@ -299,11 +329,11 @@ class Work(Operation):
             self.gauge.n_ended += n
             self._leave(split)
         else:
-            size = self.chunk
-            starts = range(0, n, size)
-            split = _Split(packet, places, len(starts))
-            for place, start in enumerate(starts):
-                self.waiting.append(Job(self, split, place, items[start : start + size], base + start))
+            pieces = cut(items, 1 if self.is_async else self.chunk)
+            split = _Split(packet, places, len(pieces))
+            for place, some in enumerate(pieces):
+                self.waiting.append(Job(self, split, place, some, base))
+                base += len(some)
 
     def done(self, job: Job, answer: Answer, micros: int | None) -> None:
         """Take what came of a job."""
@@ -315,12 +345,24 @@ class Work(Operation):
         outs, counts, n_failed, extra = answer
         if extra is not None:
             self.machine.note(extra)
-        if micros is not None and not self.alone:
+            if extra[2]:
+                self._go_on(job, (outs, counts, n_failed), extra[2])
+                return
+        if micros is not None and not self.alone and not self.is_async:
             if micros < QUICK and n >= self.chunk:
-                self.chunk = min(self.chunk * 2, MOST)
+                self.chunk = min(self.chunk * 2, self.most)
             elif micros > SLOW and self.chunk > 1 and n * 2 > self.chunk:
                 self.chunk //= 2
         self._settle(job, (outs, counts, n_failed))
+
+    def _go_on(self, job: Job, outcome: Outcome, n_left: int) -> None:
+        """Take the first part of a job whose outputs are so large that the others are left for another call."""
+        n_done = len(job.items) - n_left
+        self.most = self.chunk = max(1, n_done)
+        self.gauge.n_ended += n_done
+        rest = Job(self, job.work, job.place, job.items[n_done:], job.base + n_done)
+        rest.before = [*job.before, outcome]
+        self.waiting.appendleft(rest)
 
     def _settle(self, job: Job, outcome: Outcome) -> None:
         self.gauge.n_ended += len(job.items)
@@ -331,6 +373,8 @@ class Work(Operation):
             if group.n_left:
                 return
             job, outcome = group, _together(group.parts)
+        if job.before:
+            outcome = _together([*job.before, outcome])
         split = job.work
         split.parts[job.place] = outcome
         split.n_left -= 1
@@ -367,10 +411,36 @@ class Work(Operation):
         self.n_failed += n_failed
         if counts is not None:
             self.n_dropped += counts.count(0)
+        if self.is_enveloped:
+            outs, n_failed = [_enveloped(out) for out in outs], 0
         if split.places is not None:
             outs, counts = _with_failures(packet.items, split.places, outs, counts)
         self.replace(packet, outs, counts, failures=bool(n_failed) or split.places is not None)
+        if packet.n_source:
+            self.machine.weigh(packet)
         self.give(packet)
+
+
+def cut(items: list[Any], size: int) -> list[list[Any]]:
+    """Cut items into pieces for one call each: at most `size`, and not more than what is large together."""
+    if size == 1 or nbytes_in(items) <= LARGE:
+        return [items[start : start + size] for start in range(0, len(items), size)]
+    pieces: list[list[Any]] = []
+    nbytes = 0
+    for item in items:
+        nbytes += nbytes_of(item)
+        if not pieces or len(pieces[-1]) == size or nbytes > LARGE:
+            pieces.append([])
+            nbytes = nbytes_of(item)
+        pieces[-1].append(item)
+    return pieces
+
+
+def _enveloped(out: Any) -> Any:
+    """Give the `Result` of an output or failure, which is data."""
+    if type(out) is Failure:
+        return Result[object](err=out.error, item=out.item, stage=out.note)
+    return Carried(Result(out.value), out.meta) if type(out) is Carried else Result(out)
 
 
 def _together(parts: list[Any]) -> Outcome:
@@ -885,6 +955,7 @@ class Machine:
         self.n_failed = 0
         self.n_pending = 0
         self.n_packets = 0
+        self.n_bytes = 0
         self.n_running = 0
         self.now = 0.0
         self.emitted: list[tuple[str, Any]] = []
@@ -907,6 +978,8 @@ class Machine:
         settings = self.settings
         if self.has_ended or self.n_packets >= settings.n_packets:
             return 0
+        if self.n_bytes > HEAVY and self.n_packets >= settings.n_workers:
+            return 0
         size = MOST if self.works else 256
         n_source = self.n_source + 1
         for work in self.works:
@@ -918,9 +991,16 @@ class Machine:
     def note(self, extra: Extra | None) -> None:
         """Note what stages did besides giving outputs."""
         if extra is not None:
-            emitted, has_meta = extra
+            emitted, has_meta, _ = extra
             self.emitted += emitted
             self.has_meta = self.has_meta or has_meta
+
+    def weigh(self, packet: Packet) -> None:
+        """Note how much a packet holds."""
+        nbytes = nbytes_in(packet.items)
+        if nbytes > packet.weight:
+            self.n_bytes += nbytes - packet.weight
+            packet.weight = nbytes
 
     def put(self, items: list[Any]) -> None:
         """Take items of the source."""
@@ -930,6 +1010,7 @@ class Machine:
         packet = Packet(self._number, items, n)
         if self.spans_of is not None:
             packet.carry(self.spans_of(items))
+        self.weigh(packet)
         if self.settings.keep:
             packet.sources = items
         self._send(packet)
@@ -958,29 +1039,32 @@ class Machine:
         most = self.settings.n_running
         for work in reversed(self.works):
             while (
-                work.waiting and self.n_running < most and (work.limit is None or work.n_running < work.limit)
+                work.waiting
+                and (self.n_running < most or work.is_async)
+                and (work.limit is None or work.n_running < work.limit)
             ):
                 work.n_running += 1
-                self.n_running += 1
+                self.n_running += not work.is_async
                 job = work.waiting.popleft()
                 work.gauge.n_running += len(job.items)
                 yield job
 
     def done(self, job: Job, answer: Answer, micros: int | None = None) -> None:
         """Take what came of a job."""
-        self.n_running -= 1
+        self.n_running -= not job.op.is_async
         job.op.done(job, answer, micros)
         self.move()
 
     def failed(self, job: Job, error: BaseException) -> None:
         """Take the failure of a job as a whole; raises if that ends the run."""
-        self.n_running -= 1
+        self.n_running -= not job.op.is_async
         job.op.failed(job, error)
         self.move()
 
     def gone(self, packet: Packet) -> None:
         """Learn that the consumer has taken all of a packet: its credit comes back."""
         self.n_packets -= 1
+        self.n_bytes -= packet.weight
         self.n_pending -= packet.n_source
         self.n_out += len(packet.items)
         for span in packet.spans:

@@ -70,6 +70,7 @@ class Limited(Node):
     """`As`: at most so many calls of its one part at once."""
 
     n: int = 1
+    options: Options = NOTHING
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,6 +90,7 @@ class Living(Node):
     stage: Any = None
     n: int = 1
     name: str = ""
+    options: Options = NOTHING
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,7 +10,8 @@ from ..graph.graph import Graph
 from ..graph.inside import Named
 from ..graph.nodes import Call, Chain, Node, OfFlows, Split, chain, name_of, text, text_of, walk
 from ..options import NOTHING
-from .nodes import Collecting, Copies, Deal, Living, Plain, Source, targets_of
+from .nodes import Collecting, Copies, Deal, Plain, Source, targets_of
+from .piece import OWN, Piece
 from .program import DROP, MAP, To
 from .stage import Stage
 
@@ -18,26 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 Path = tuple[str, ...]
-
-_ON_STAGES = ("timeout", "within", "retry", "priority", "on")
-"""Options of a task that mean one call of the stage, and keep it apart from its neighbours."""
-
-
-class Piece(OfFlows):
-    """A stage that a word of the kit has made."""
-
-    __slots__ = ("node", "shown")
-
-    node: Node
-    shown: str
-
-    def __init__(self, node: Node, shown: str) -> None:
-        self.node = node
-        self.shown = shown
-
-    def __repr__(self) -> str:
-        """Show it as it is written."""
-        return self.shown
 
 
 def parse(thing: object, path: Path = ()) -> Node:
@@ -106,7 +87,7 @@ def _parse(thing: Any, path: Path, within: set[int]) -> Generator[Any, Any, Node
     if isinstance(thing, Graph):
         return _of_graph(thing, path)
     if isinstance(thing, Stage):
-        return Living(stage=thing, name=type(thing).__name__)
+        return thing._stage_node()
     if isinstance(thing, To):
         if thing.item is not DROP:
             raise wrong(
@@ -173,12 +154,12 @@ def _of_graph(graph: Graph[..., Any], path: Path) -> Node:
             "Write it with .star(), if items are tuples; a tuple or Parallel(...) deals items out.",
         )
     own = NOTHING
-    for name in (*_ON_STAGES, "named"):
+    for name in (*OWN, "named"):
         if name in options:
             own = own.having(name, options.get(name))
     root = graph._root
     name = options.get("named") or (text_of(root.fn) if isinstance(root, Call) else text(root, 8))
-    rest = options.without(*_ON_STAGES, "named")
+    rest = options.without(*OWN, "named")
     fn: Any = graph._with(rest.having("on", "inline"))  # where the call runs, it starts no others
     if isinstance(root, Call) and not root.mode and not len(rest):
         fn = root.fn

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..errors import GraphError
 from ..graph.nodes import Chain, Node
 from .free import Frees
 from .machine import Back, Collect, Copying, Deals, Output, Sorts, Work
 from .nodes import Collecting, Copies, Deal, Limited, Living, Plain, Routes, Rows, Source, targets_of
 from .parse import wrong
-from .program import COPY, MAP, NEXT, ROUTE, ROW, SPLIT, UNBATCH
+from .piece import ALONE
+from .program import COPY, MAP, NEXT, ROUTE, ROW, SPLIT, UNBATCH, Always
 
 if TYPE_CHECKING:
+    from ..options import Options
     from .machine import Fork, Machine, Operation
     from .program import Program, Step
 
 Path = tuple[str, ...]
+
+AT_ONCE = 16
+"""Items that one packet brings to a stage of coroutines, each a call of its own (chosen)."""
+
+MOST_AT_ONCE = 100
+"""Coroutines of one stage, without `As`.  Larger: more sockets and files are open; smaller: less is waited for (chosen)."""
 
 
 def source_of(root: Node) -> tuple[Any, Node | None]:
@@ -74,7 +83,7 @@ class _Builder:
         groups: list[list[tuple[Node, Path]]] = []
         is_open = False
         for part, place in flat:
-            if is_open and is_by_item(part):
+            if is_open and is_by_item(part) and not self.machine.settings.is_async:
                 groups[-1].append((part, place))
             else:
                 groups.append([(part, place)])
@@ -83,11 +92,37 @@ class _Builder:
             after = self.group(group, after, in_branch=in_branch)
         return after
 
+    def own(self, work: Work, options: Options) -> Work:
+        """Give a stage what its options say."""
+        work.alone = any(name in options for name in ALONE)
+        if len(options):
+            work.extra = options
+            keep_failures(work, options)
+        on = options.get("on", "async" if self.machine.settings.is_async else None)
+        if on == "async":
+            if self.machine.settings.is_inline:
+                return work
+            steps = [one for one in work.program if one[0] != NEXT]
+            if len(steps) != 1:
+                raise GraphError(
+                    f"As(...).on('async') takes one function: stage {work.note} has {len(steps)}."
+                )
+            if "timeout" in options or "within" in options or "retry" in options or "priority" in options:
+                raise GraphError(
+                    f"stage {work.note} runs on 'async', where ezflow keeps no limits and repeats nothing:"
+                    " use asyncio.timeout inside of the function, or run it on a pool."
+                )
+            work.is_async = True
+            work.chunk = AT_ONCE
+            work.limit = MOST_AT_ONCE if work.limit is None else work.limit
+        return work
+
     def group(self, group: list[tuple[Node, Path]], after: Operation, *, in_branch: bool) -> Operation:
         """Make the operation of some neighbours: a program, or a single stage of another kind."""
         node, path = group[0]
         machine = self.machine
-        if is_by_item(node, at_head=True):
+        is_light = isinstance(node, Plain) and node.kind == UNBATCH
+        if is_by_item(node, at_head=True) and (is_light or not machine.settings.is_async):
             program = tuple(step(part, place) for part, place in group)
             is_light = all(kind == UNBATCH for kind, _, _ in program)
             note = program[0][2] if len(program) == 1 else f"{program[0][2]} to {program[-1][2]}"
@@ -97,17 +132,22 @@ class _Builder:
         note = note_of(path, node)
         end = end_before(after)
         if isinstance(node, Plain):
-            alone = any(name in node.options for name in ("timeout", "within", "retry", "priority"))
-            return Work(machine, after, (step(node, path), *end), note, alone=alone, extra=node.options)
+            return self.own(Work(machine, after, (step(node, path), *end), note), node.options)
         if isinstance(node, Limited):
             (part,) = node.parts
-            if not is_by_item(part):
+            options = node.options
+            if isinstance(part, Plain):
+                options = part.options.under(options)
+            elif not is_by_item(part):
                 raise wrong(path, "As holds a stage that is more than functions of one item", "Split it.")
             steps = tuple(step(one, (*path, str(i))) for i, one in enumerate(_parts(part), 1))
-            return Work(machine, after, steps + end, note, limit=node.n)
+            return self.own(Work(machine, after, steps + end, note, limit=node.n), options)
         if isinstance(node, Living):
             program = (MAP, node.stage, note), *end
-            return Work(machine, after, program, note, sees_order=True, limit=node.n, extra=node)
+            work = Work(machine, after, program, note, sees_order=True, limit=node.n)
+            self.own(work, node.options)
+            work.extra = node
+            return work
         if isinstance(node, Collecting):
             collector = node.make(*node.args)
             return Collect(machine, after, collector, note, in_branch=in_branch, max_wait=node.max_wait)
@@ -147,6 +187,16 @@ def end_before(after: Operation | None) -> Program:
     """Give what ends a program whose outputs may say where they go, because branches come next."""
     targets = None if after is None else after.targets
     return () if targets is None else ((NEXT, targets, ""),)
+
+
+def keep_failures(work: Work, options: Options) -> None:
+    """Let a stage keep what it says of its failures, whatever the flow does with others."""
+    if options.get("catch") is not None:
+        work.keep, work.handler = True, options.get("catch")
+    elif "otherwise" in options:
+        work.keep, work.handler = True, Always(options.get("otherwise"))
+    elif options.get("results"):
+        work.keep, work.handler, work.is_enveloped = True, None, True
 
 
 def step(node: Node, path: Path) -> Step:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Step = tuple[int, Any, str]
     Program = tuple[Step, ...]
     Outcome = tuple[list[Any], list[int] | None, int]
-    Extra = tuple[list[tuple[str, Any]], bool]
+    Extra = tuple[list[tuple[str, Any]], bool, int]
     Answer = tuple[list[Any], list[int] | None, int, Extra | None]
 
 MAP: Final = 0
@@ -143,6 +143,19 @@ class To:
         return f"To({self.target!r})" if self.item is DROP else f"To({self.target!r}, {self.item!r:.60})"
 
 
+class Always:
+    """A handler that puts the same value into the place of every failed item."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def __call__(self, error: object) -> object:
+        """Give the value."""
+        return self.value
+
+
 class Carried:
     """An item and its meta, in the place of the item."""
 
@@ -159,7 +172,7 @@ class Carried:
 class State(ItemState):
     """What holds for the items of one call; `meta` is that of the value which is on its way at the moment."""
 
-    __slots__ = ("handler", "keep")
+    __slots__ = ("handler", "keep", "n_left")
 
     def __init__(
         self, keep: bool, handler: Callable[..., object] | None, names: tuple[str, ...] = ()
@@ -167,14 +180,27 @@ class State(ItemState):
         super().__init__(names)
         self.keep = keep
         self.handler = handler
+        self.n_left = 0
 
     def extra(self) -> Extra | None:
         """Give what else there is to tell, if anything."""
-        return (self.emitted, self.has_meta) if self.emitted or self.has_meta else None
+        if self.emitted or self.has_meta or self.n_left:
+            return self.emitted, self.has_meta, self.n_left
+        return None
 
 
 _UNFINISHED: Final = frozenset({GeneratorType, AsyncGeneratorType, CoroutineType})
 _SPECIAL: Final = _UNFINISHED | {Drop, Failure, To}
+_LIGHT: Final = frozenset({int, float, bool, type(None), complex})
+_TEXTS: Final = frozenset({str, bytes, bytearray})
+_SHORT: Final = frozenset({tuple, list})
+_FEW: Final = 16
+"""Members of a tuple or list up to which it is looked into: who puts more into one item knows that it is large."""
+
+LARGE: Final = 16 << 20
+"""Bytes of items or outputs of one call, after which no further item is begun.  Larger: more memory at once; smaller: more
+calls for items of a megabyte or so (chosen)."""
+
 _SAME: Final = frozenset({int, float, str, bytes, bool, type(None), complex})
 """Of these a copy is the thing itself."""
 
@@ -190,7 +216,8 @@ def run_items(
     """Run a program over items; `base` is the position of the first, for a split at its head.
 
     Gives the outputs, how many each item has (None: one each), how many of them are failures, and, if there is any of it,
-    what was emitted into the side streams `names` and whether items have a meta.  Without `keep` the first error is raised.
+    what was emitted into the side streams `names`, whether items have a meta, and how many items at the end were not
+    begun, because the outputs have become large.  Without `keep` the first error is raised.
     """
     state = State(keep, handler, names)
     token = running.item.set(state)
@@ -205,6 +232,7 @@ def _run(steps: Program, base: int, items: list[Any], state: State) -> Outcome:
     outs: list[Any] = []
     counts: list[int] | None = None
     n_failed = 0
+    nbytes = 0
     add = outs.append
     fast = tuple((j, kind, what) for j, (kind, what, _) in enumerate(steps) if kind != NEXT)
     for i, item in enumerate(items):
@@ -234,6 +262,11 @@ def _run(steps: Program, base: int, items: list[Any], state: State) -> Outcome:
                 add(value)
                 if counts is not None:
                     counts.append(1)
+                if type(value) not in _LIGHT:
+                    nbytes += nbytes_of(value)
+                    if nbytes > LARGE and i + 1 < len(items):
+                        state.n_left = len(items) - i - 1
+                        break
                 continue
         except Exception as error:
             if not state.keep:
@@ -247,13 +280,70 @@ def _run(steps: Program, base: int, items: list[Any], state: State) -> Outcome:
             elif state.meta is not None:
                 out = _carrying(out, state.meta)
             add(out)
+            if type(out) not in _LIGHT:
+                nbytes += nbytes_of(out)
         state.meta = None
         n = len(outs) - n
         if counts is None and n != 1:
             counts = [1] * i
         if counts is not None:
             counts.append(n)
+        if nbytes > LARGE and i + 1 < len(items):
+            state.n_left = len(items) - i - 1
+            break
     return outs, counts, n_failed
+
+
+def nbytes_of(item: Any) -> int:
+    """Estimate how many bytes an item holds: of buffers and texts, and of a short tuple or list of such."""
+    kind = type(item)
+    if kind in _TEXTS:
+        return len(item)
+    if kind in _SHORT:
+        return sum(nbytes_of(one) for one in item if type(one) not in _LIGHT) if len(item) <= _FEW else 0
+    if kind is dict:
+        return sum(map(nbytes_of, item.values())) if len(item) <= _FEW else 0
+    if kind is Carried:
+        return nbytes_of(item.value)
+    nbytes = getattr(item, "nbytes", 0)
+    return nbytes if type(nbytes) is int else 0
+
+
+def nbytes_in(items: list[Any]) -> int:
+    """Estimate how many bytes items hold together."""
+    return 0 if set(map(type, items)) <= _LIGHT else sum(map(nbytes_of, items))
+
+
+def run_again(retry: tuple[int, Any, float, float], *args: Any) -> tuple[Answer, int]:
+    """Run a program again if it fails: for executors that repeat nothing themselves."""
+    from time import sleep
+
+    n, on, delay, backoff = retry
+    while True:
+        try:
+            return run_timed(*args)
+        except on as error:
+            if not n or type(error).__name__ in ("CancelledError", "KeyboardInterrupt"):
+                raise
+        n -= 1
+        sleep(delay)
+        delay *= backoff
+
+
+def run_in(env: tuple[tuple[str, str], ...], *args: Any) -> Answer:
+    """Run a program with variables of the environment set, in a worker process."""
+    from os import environ
+
+    before = {name: environ.get(name) for name, _ in env}
+    environ.update(env)
+    try:
+        return run_items(*args)
+    finally:
+        for name, value in before.items():
+            if value is None:
+                environ.pop(name, None)
+            else:
+                environ[name] = value
 
 
 def run_timed(*args: Any) -> tuple[Answer, int]:

@@ -28,9 +28,9 @@ from ..result import Result
 from .counting import Ledger
 from .feeder import Feeder
 from .hands import Hands
-from .machine import Machine, Settings
+from .machine import Machine, Settings, plain
 from .plan import build
-from .program import Failure
+from .program import Failure, noted
 from .side import Sides
 
 if TYPE_CHECKING:
@@ -151,7 +151,13 @@ class Run:
         self.listener = Listener()
         self._source: Any = source
         self._hands = Hands(on, self.listener)
-        how = Settings(n_workers=self._hands.n_workers, names=tuple(sides or ()), **settings)
+        how = Settings(
+            n_workers=self._hands.n_workers,
+            is_async=on == "async",
+            is_inline=self._hands.is_inline,
+            names=tuple(sides or ()),
+            **settings,
+        )
         self.machine = Machine(how)
         self.machines = [self.machine]
         self._sides: Sides | None = None
@@ -199,6 +205,10 @@ class Run:
         """Give the next outputs, None at the end; waits in the event loop."""
         pending: Any = None
         self._note_consumer()
+        if self._hands.loop is None:
+            from asyncio import get_running_loop
+
+            self._hands.loop = get_running_loop()
         try:
             while True:
                 self.drain()
@@ -267,9 +277,12 @@ class Run:
                 raise error
             else:
                 try:
-                    machine.failed(job, _plain(error, job))
+                    cause = _set_up_error(error, job)
+                    if cause is not None:
+                        raise noted(cause, job.op.note, plain(job.items[0]))
+                    machine.failed(job, error)
                 finally:
-                    error = None
+                    error = cause = None
         self._post()
 
     def _post(self) -> None:
@@ -439,6 +452,8 @@ class Run:
 class _NoHands:
     """What is left of hands that were closed."""
 
+    loop = False
+
     def close(self) -> None:
         """Nothing is left."""
 
@@ -456,22 +471,20 @@ async def _next_of(source: AsyncIterator[Any]) -> list[Any]:
         return []
 
 
-def _plain(error: BaseException, job: Any) -> BaseException:
-    """Give the error that a user is to see: of a stage that could not be set up its own."""
+def _set_up_error(error: BaseException, job: Any) -> BaseException | None:
+    """Give the error of a stage that could not be set up, which ends the run whatever becomes of failures."""
     from concurrent.futures import BrokenExecutor
 
     from ..errors import WorkerDied
+    from .nodes import Living
 
     if (
         isinstance(error, BrokenExecutor)
         and not isinstance(error, WorkerDied)
-        and error.__cause__ is not None
+        and isinstance(job.op.extra, Living)
     ):
-        from .nodes import Living
-
-        if isinstance(job.op.extra, Living):
-            return error.__cause__
-    return error
+        return error.__cause__
+    return None
 
 
 def result_of(item: Any) -> Result[Any]:

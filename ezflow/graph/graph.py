@@ -51,6 +51,8 @@ R = TypeVar("R")
 _OF_A_RUN = ("timeout", "within", "retry", "star")
 """Options of a graph of several stages that mean a whole run of it."""
 
+_WORDS = ("process", "thread", "inline")
+
 _RESCUES = ("otherwise", "catch")
 
 _NOT_OF_GRAPHS = {
@@ -176,7 +178,8 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
         executor : Executor or str
             Any `concurrent.futures.Executor`, or a view of a pool, whose limits and retries then hold for every stage;
             ``"process"``, the default pool; ``"thread"``, default threads; or ``"inline"``: plain calls in this thread,
-            limits off, for a debugger, whatever the stages say of themselves.
+            limits off, for a debugger, whatever the stages say of themselves.  A task that is a stage of a `Flow` may run
+            on ``"async"``, too.
 
         Returns
         -------
@@ -188,8 +191,8 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
         GraphError
             If the executor cannot keep an option, such as a limit in threads.
         """
-        lane_is_there = executor in ("process", "thread", "inline") if isinstance(executor, str) else False
-        if not lane_is_there:
+        words = ("process", "thread", "inline", "async") if isinstance(self._root, Call) else _WORDS
+        if not isinstance(executor, str) or executor not in words:
             lanes.lane_of(executor)
         return self._having("on", executor)
 

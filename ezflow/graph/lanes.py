@@ -57,6 +57,8 @@ def lane_of(on: object) -> Lane:
         return InlineLane() if is_inside_worker() else PoolLane(default_pool())
     if isinstance(on, Front):
         raise wording.is_a_front()
+    if on == "async":
+        raise wording.async_is_of_flows()
     executor = getattr(on, "executor", None)  # our `Pool`
     if isinstance(executor, ProcessPoolExecutor):
         return PoolLane(executor)

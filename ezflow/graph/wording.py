@@ -268,6 +268,14 @@ def no_executor(what: object) -> TypeError:
     return TypeError(f".on() takes an executor or one of 'process', 'thread' and 'inline', not {what!r:.80}.")
 
 
+def async_is_of_flows() -> GraphError:
+    """Say that a graph has no event loop of its own."""
+    return GraphError(
+        ".on('async') is for stages of a Flow. In a graph a coroutine function runs in the event loop of a worker;"
+        " leave the word out."
+    )
+
+
 def is_a_front() -> TypeError:
     """Say that a front is no executor."""
     return TypeError(

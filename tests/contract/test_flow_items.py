@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,13 @@ from ezflow import (
 from tests import flowwork as work
 
 LIMIT = 60.0
+
+
+@pytest.fixture
+def pool() -> Iterator[ProcessPoolExecutor]:
+    """Of one way to start workers: this is about other things."""
+    with ProcessPoolExecutor(2) as executor:
+        yield executor
 
 
 # ---------------------------------------------------------------- meta

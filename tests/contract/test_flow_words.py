@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -32,6 +32,13 @@ from ezflow import (
 from tests import flowwork as work
 
 LIMIT = 60.0
+
+
+@pytest.fixture
+def pool() -> Iterator[ProcessPoolExecutor]:
+    """Of one way to start workers: this is about other things."""
+    with ProcessPoolExecutor(2) as executor:
+        yield executor
 
 
 # ---------------------------------------------------------------- twins

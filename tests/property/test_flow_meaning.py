@@ -175,9 +175,9 @@ def simulate(stages: list[Any], items: list[Any], seed: int, **how: Any) -> list
             if not some:
                 machine.end()
                 break
-            machine.put(some)
             if how.get("max_pending") is not None:
-                assert machine.n_pending <= how["max_pending"]
+                assert machine.n_pending + len(some) <= how["max_pending"]
+            machine.put(some)
         under_way += machine.jobs()
         if under_way and (not machine.outputs or chance.random() < 0.5):
             job = under_way.pop(chance.randrange(len(under_way)))
