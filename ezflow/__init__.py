@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .errors import CallTimeout as CallTimeout
     from .errors import EzflowError as EzflowError
     from .errors import GraphError as GraphError
+    from .errors import JournalError as JournalError
     from .errors import PicklingAttributeError as PicklingAttributeError
     from .errors import PicklingError as PicklingError
     from .errors import PicklingTypeError as PicklingTypeError
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from .errors import WorkerDied as WorkerDied
     from .errors import WrongProcess as WrongProcess
     from .executor import ProcessPoolExecutor as ProcessPoolExecutor
+    from .flow.counting import FlowStatistics as FlowStatistics
+    from .flow.counting import StageStatistics as StageStatistics
     from .flow.flow import Flow as Flow
     from .flow.flow import FlowStream as FlowStream
     from .flow.flow import Outcome as Outcome
@@ -108,6 +111,9 @@ _HOME = {
     "EZ": "graph.ez",
     "Graph": "graph.graph",
     "GraphError": "errors",
+    "FlowStatistics": "flow.counting",
+    "JournalError": "errors",
+    "StageStatistics": "flow.counting",
     "GraphFuture": "graph.future",
     "P": "flow.twins",
     "Parallel": "flow.twins",
@@ -159,6 +165,7 @@ __all__ = [  # written out, because type checkers read it
     "Failure",
     "Filter",
     "Flow",
+    "FlowStatistics",
     "FlowStream",
     "Future",
     "Graph",
@@ -166,6 +173,7 @@ __all__ = [  # written out, because type checkers read it
     "GraphFuture",
     "ItemStream",
     "Iter",
+    "JournalError",
     "Map",
     "Outcome",
     "P",
@@ -188,6 +196,7 @@ __all__ = [  # written out, because type checkers read it
     "Seq",
     "Serial",
     "Stage",
+    "StageStatistics",
     "Stamp",
     "Statistics",
     "Tap",

@@ -132,19 +132,19 @@ def largest_first(files: Iterable[str]) -> list[str]:
 
 
 def run_on_pool(files: list[str], n_workers: int, start_method: str | None, log: TextIO) -> Findings:
-    """Measure every file on a pool, taking results as they come; the time includes starting and stopping it."""
-    from . import ProcessPoolExecutor
+    """Stream the files through a flow on a pool; the time includes starting and stopping the pool."""
+    from . import Flow, ProcessPoolExecutor
 
     context = None if start_method is None else multiprocessing.get_context(start_method)
     started = time.perf_counter()
     findings = Findings()
-    with ProcessPoolExecutor(
-        n_workers, mp_context=context
-    ) as pool:  # Ctrl-C: what nobody will read is dropped
-        measure = pool.map.results().unordered().progress("pool", always=True, file=log)
-        for result in measure(measure_file, files):
-            assert result.index is not None  # each stands at some place of the input
-            findings.add(files[result.index], result)
+    flow = Flow(measure_file).results().unordered().progress("pool", always=True, file=log)
+    with (
+        ProcessPoolExecutor(n_workers, mp_context=context) as pool,
+        flow.on(pool).stream(files) as stream,  # Ctrl-C: what nobody will read is dropped
+    ):
+        for result in stream:
+            findings.add(result.unwrap().path if result else result.item, result)
     findings.seconds = time.perf_counter() - started
     return findings
 

@@ -14,6 +14,7 @@
        │                                                    something arrived and could not be rebuilt
        ├─ RemoteError           (+ bases of the original)   stands in for an exception that could not be rebuilt
        ├─ GraphError            (+ TypeError, ValueError)   a graph was written that cannot run
+       ├─ JournalError          (+ ValueError)              a flow cannot be resumed from this journal
        └─ WrongProcess          (+ RuntimeError)            a process used a pool that is not its own
 
     KeyboardInterrupt
@@ -55,6 +56,7 @@ __all__ = [
     "CallTimeout",
     "EzflowError",
     "GraphError",
+    "JournalError",
     "PicklingAttributeError",
     "PicklingError",
     "PicklingTypeError",
@@ -396,6 +398,13 @@ class GraphError(EzflowError, TypeError, ValueError):
     def __init__(self, message: str = "", *, path: str = "") -> None:
         super().__init__(message)
         self.path = path
+
+
+class JournalError(EzflowError, ValueError):
+    """A run cannot be resumed from this journal: it is another's, damaged, in use, or no journal at all.
+
+    Nothing has been changed in the file.
+    """
 
 
 # -- wording

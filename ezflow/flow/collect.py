@@ -35,6 +35,11 @@ class Batches:
         """Whether something waits."""
         return bool(self._items)
 
+    @property
+    def n_held(self) -> int:
+        """Items, the last ones, that something may still come of."""
+        return len(self._items)
+
     def feed(self, item: Any) -> Sequence[Any]:
         """Take an item; give the batch that it completes."""
         items = self._items
@@ -53,11 +58,25 @@ class Batches:
 class Rebatches(Batches):
     """Batches of other batches' items."""
 
+    def __init__(self, n: int) -> None:
+        super().__init__(n)
+        self._lengths: deque[int] = deque()  # of the batches that items are held of
+
+    @property
+    def n_held(self) -> int:
+        """Batches, the last ones, that something may still come of."""
+        return len(self._lengths)
+
     def feed(self, item: Any) -> Sequence[Any]:
         """Take a batch; give the batches that it completes."""
         outs: list[Any] = []
-        for one in item:
+        n = 0
+        for n, one in enumerate(item, 1):  # noqa: B007  # it is used below
             outs.extend(super().feed(one))
+        lengths, n_items = self._lengths, len(self._items)
+        lengths.append(n)
+        while lengths and sum(lengths) - lengths[0] >= n_items:
+            lengths.popleft()
         return outs
 
 
@@ -72,6 +91,11 @@ class Windows:
         self._step = step
         self._fresh = 0  # items that no window has held
         self._skip = 0  # items before the next window, if windows do not touch
+
+    @property
+    def n_held(self) -> int:
+        """Items, the last ones, that something may still come of."""
+        return len(self._items)
 
     def feed(self, item: Any) -> Sequence[Any]:
         """Take an item; give the window that it completes."""
@@ -151,6 +175,11 @@ class Writes:
         """Close the file, at the end."""
         self.close()
         return ()
+
+    def sync(self) -> None:
+        """Have what was written leave this process."""
+        if not self._file.closed:
+            self._file.flush()
 
     def close(self) -> None:
         """Close the file."""

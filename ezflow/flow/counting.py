@@ -100,12 +100,12 @@ class Ledger:
 
     Parameters
     ----------
-    machine : Machine
-        What counts.
+    machines : list of Machine
+        What counts: the machine of the main stream, and then those of side streams.
     """
 
-    def __init__(self, machine: Machine) -> None:
-        self._machine: Machine | None = machine
+    def __init__(self, machines: list[Machine]) -> None:
+        self._machines = machines
         self._last = NOTHING_YET
         self._began = perf_counter()
         self.source_nanos = 0
@@ -114,34 +114,35 @@ class Ledger:
     @property
     def n_done(self) -> int:
         """Items of the source that are done."""
-        machine = self._machine
-        return (
-            self._last.n_in - self._last.n_pending
-            if machine is None
-            else machine.n_source - machine.n_pending
-        )
+        for machine in self._machines:
+            return machine.n_source - machine.n_pending
+        return self._last.n_in - self._last.n_pending
 
     @property
     def n_failed(self) -> int:
         """Items that failed."""
-        machine = self._machine
-        return self._last.n_failed if machine is None else machine.n_failed
+        for machine in self._machines:
+            return machine.n_failed
+        return self._last.n_failed
 
     def statistics(self) -> FlowStatistics:
         """Give what was done until now."""
-        machine = self._machine
-        return self._last if machine is None else self._counted(machine, is_over=False)
+        machines = self._machines
+        return self._counted(machines, is_over=False) if machines else self._last
 
     def close(self) -> None:
         """Keep the last statistics; safe to repeat."""
-        machine = self._machine
-        if machine is not None:
-            self._last = self._counted(machine, is_over=True)
-            self._machine = None
+        machines = self._machines
+        if machines:
+            self._last = self._counted(machines, is_over=True)
+            self._machines = []
 
-    def _counted(self, machine: Machine, *, is_over: bool) -> FlowStatistics:
+    def _counted(self, machines: list[Machine], *, is_over: bool) -> FlowStatistics:
         seconds = perf_counter() - self._began
-        rows = sorted(_rows(machine, seconds), key=lambda row: place_of(row.name))
+        rows: list[StageStatistics] = []
+        for one in machines:
+            rows += sorted(_rows(one, seconds), key=lambda row: place_of(row.name))
+        machine = machines[0]
         n_done = machine.n_source - machine.n_pending
         return FlowStatistics(
             machine.n_source,
@@ -151,20 +152,20 @@ class Ledger:
             seconds,
             n_done / seconds if seconds else 0.0,
             tuple(rows),
-            self._bottleneck(machine),
+            self._bottleneck(machines),
             is_over,
         )
 
-    def _bottleneck(self, machine: Machine) -> str | None:
+    def _bottleneck(self, machines: list[Machine]) -> str | None:
         """Name what takes most time, where so many workers count as so much less.
 
         Stages of the pool share its workers, so all of them together are as slow as their sum; then the busiest of them
         is named.
         """
-        n_workers = machine.settings.n_workers
+        n_workers = machines[0].settings.n_workers
         loads: dict[str, float] = {"source": self.source_nanos, "consumer": self.consumer_nanos}
         pooled: dict[str, float] = {}
-        for work in machine.works:
+        for work in (work for machine in machines for work in machine.works):
             limit = work.limit
             loads[work.note] = work.gauge.nanos / min(limit or n_workers, n_workers)
             if work.extra is None:
@@ -174,7 +175,7 @@ class Ledger:
         if pooled:
             busiest = max(pooled, key=pooled.__getitem__)
             loads[busiest] = max(loads[busiest], sum(pooled.values()) / n_workers)
-        for one in machine.here:
+        for one in (one for machine in machines for one in machine.here):
             loads[one.note] = one.gauge.nanos
         name = max(loads, key=loads.__getitem__)
         return name if loads[name] else None

@@ -20,12 +20,14 @@ from .shown import VIEWS, Shown
 from .words import HOOKS, Words, side_roots
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterator
     from typing import Self
 
     from ..future import Future
     from ..graph.nodes import Node
     from .counting import FlowStatistics
+    from .journal import Journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class Outcome:
         The items that failed, each with its error: a dead-letter list.
     statistics : FlowStatistics
         Counts and times of each stage; printed, a table.
+    n_skipped : int
+        Inputs that an earlier run with the same journal had done; none of the other counts has them.
     """
 
     n_in: int
@@ -53,6 +57,7 @@ class Outcome:
     seconds: float
     failures: list[Failure] = field(default_factory=list, repr=False)
     statistics: FlowStatistics = field(default=NOTHING_YET, repr=False)
+    n_skipped: int = 0
 
 
 class Flow(Words, Shown, OfFlows):
@@ -129,7 +134,7 @@ class Flow(Words, Shown, OfFlows):
 
     # ---------------------------------------------------------------- running
 
-    def _begin(self, source: Any, *, has_source: bool) -> Run:
+    def _begin(self, source: Any, *, has_source: bool, journal: Journal | None = None) -> Run:
         origin, rest = source_of(self._flow_root)
         if has_source and origin is not None:
             raise TypeError(
@@ -140,6 +145,12 @@ class Flow(Words, Shown, OfFlows):
         if has_source and not isinstance(source, Iterable | AsyncIterable):
             raise TypeError(f"a source is an iterable, not {source!r:.60}")
         items = origin.begin() if origin is not None else Origin(source, "the source").begin()
+        if journal is not None:
+            if isinstance(items, AsyncIterable):
+                raise TypeError(
+                    "a run with a journal takes a source that is iterated with for, not async for"
+                )
+            items = journal.remaining(items)
         settings = dict(self._settings)
         views = {name: settings.pop(name) for name in VIEWS if name in settings}
         on = settings.pop("on", None)
@@ -151,7 +162,10 @@ class Flow(Words, Shown, OfFlows):
         run = Run(
             rest, items, on, settings, 1 if origin is None else 2, is_live=is_live, sides=sides, hooks=hooks
         )
-        return self._see(run, views, source if origin is None else origin.items)
+        if journal is not None:
+            run.machine.spans_of = journal.spans_of
+        n_skipped = 0 if journal is None else journal.n_done
+        return self._see(run, views, source if origin is None else origin.items, n_skipped)
 
     def __iter__(self) -> FlowStream:
         return FlowStream(self._begin(None, has_source=False), enveloped="results" in self._settings)
@@ -163,27 +177,79 @@ class Flow(Words, Shown, OfFlows):
         """Give an iterator over the outputs for a source: for ``for`` and ``async for``."""
         return FlowStream(self._begin(source, has_source=True), enveloped="results" in self._settings)
 
-    def run(self, source: Any = None) -> Outcome:
-        """Run to the end, keep no outputs, and tell what became of the items."""
-        run = self._begin(source, has_source=source is not None)
+    def run(self, source: Any = None, *, journal: str | os.PathLike[str] | None = None) -> Outcome:
+        """Run to the end, keep no outputs, and tell what became of the items.
+
+        Parameters
+        ----------
+        source : iterable, optional
+            What to run over, if the flow has no source of its own.
+        journal : path-like, optional
+            A file in which is written which inputs are done.  A later run with the same journal, flow and source skips
+            those, however the earlier one ended.
+
+        Returns
+        -------
+        Outcome
+            Counts, failures and times; of this run only.
+
+        Raises
+        ------
+        JournalError
+            If the journal is of another flow or source, damaged, or in use.
+
+        Notes
+        -----
+        Each input runs at least once: one that was done and not yet noted, or under way, when a run was killed runs once
+        more.  An input is done when all that came of it has left the flow; one whose failure was kept by `results`, or
+        handled by `catch`, is done, too.
+        """
+        from .journal import opened
+
+        text = ", ".join(map(shown, self._stages))
+        with opened(journal, self._flow_root, text, has_sides="xcut" in self._settings) as book:
+            return self._run(source, book)
+
+    def _run(self, source: Any, book: Journal | None) -> Outcome:
+        n_skipped = 0 if book is None else book.n_done
+        run = self._begin(source, has_source=source is not None, journal=book)
         failures: list[Failure] = []
-        keep = run.machine.settings.keep
+        machine = run.machine
+        keep = machine.settings.keep
         try:
             while (items := run.take()) is not None:
+                if book is not None:
+                    book.note(machine)
                 if keep:
                     failures += [item for item in items if type(item) is Failure]
                 run.advance_ahead()
         finally:
-            run.close()
-        machine = run.machine
+            try:
+                if book is not None:
+                    book.note(machine)
+            finally:
+                run.close()
         n_dropped = sum(work.n_dropped for work in machine.works)
         n_out = machine.n_out - len(failures)
         seconds = perf_counter() - run.began
         found = run.ledger.statistics()
-        return Outcome(machine.n_source, n_out, len(failures), n_dropped, seconds, failures, found)
+        return Outcome(machine.n_source, n_out, len(failures), n_dropped, seconds, failures, found, n_skipped)
 
-    def submit(self, source: Any = None) -> Future[Outcome]:
-        """Run in a thread of its own; give the future of the outcome."""
+    def submit(self, source: Any = None, *, journal: str | os.PathLike[str] | None = None) -> Future[Outcome]:
+        """Run in a thread of its own; give the future of the outcome.
+
+        Parameters
+        ----------
+        source : iterable, optional
+            What to run over, if the flow has no source of its own.
+        journal : path-like, optional
+            As for `run`.
+
+        Returns
+        -------
+        Future
+            Of the outcome.
+        """
         from threading import Thread
 
         from .._sealed import SealedError
@@ -194,7 +260,7 @@ class Flow(Words, Shown, OfFlows):
 
         def work() -> None:
             try:
-                outcome = self.run(source)
+                outcome = self.run(source, journal=journal)
             except BaseException as error:
                 future._deliver(SealedError(error))
             else:
@@ -258,7 +324,11 @@ class FlowStream:
     def __next__(self) -> Any:
         while True:
             if self._inbox:
-                self._run.advance_ahead()
+                try:
+                    self._run.advance_ahead()
+                except BaseException:
+                    self._items = iter(())  # behind an error comes nothing
+                    raise
             for item in self._items:
                 return result_of(item) if self._enveloped else item
             found = self._run.take()

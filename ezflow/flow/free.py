@@ -109,7 +109,10 @@ class Frees(Fork):
         self._numbers[branch] = number + 1
         self._away[branch][number] = places
         self._n_away[branch] += len(items)
-        self.machine.moving.append((self.branches[branch], Packet(number, items, is_end=is_end)))
+        packet = Packet(number, items, is_end=is_end)
+        for parent in dict.fromkeys(parent for parent, _ in places):
+            packet.carry(parent.packet.spans)
+        self.machine.moving.append((self.branches[branch], packet))
 
     def back(self, branch: int, packet: Packet) -> None:
         """Take a packet from a branch."""
@@ -123,6 +126,8 @@ class Frees(Fork):
             parent.has_failures = parent.has_failures or packet.has_failures
             if not parent.n_left:
                 touched.append(parent)
+        if packet.spans:
+            self._pass_on(packet, places)
         if packet.is_end:
             end = self._end
             assert end is not None
@@ -134,6 +139,17 @@ class Frees(Fork):
         self._hand_out()
         for parent in touched:
             self._settle(parent)
+
+    def _pass_on(self, packet: Packet, places: list[tuple[_Parent, int]]) -> None:
+        """Let every packet in which something of this one has its place carry its stretches."""
+        parents = dict.fromkeys(parent for parent, _ in places)
+        if packet.is_end and self._end is not None:
+            parents[self._end] = None
+        for parent in parents:
+            parent.packet.carry(packet.spans)
+        for span in packet.spans:
+            span.n_left -= 1
+        packet.spans = ()
 
     def _settle(self, parent: _Parent) -> None:
         """Pass a packet on, all of whose items are back."""

@@ -51,23 +51,69 @@ def _number(word: str, n: Any, least: int = 1) -> int:
 
 
 def Map(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Piece:  # noqa: N802  # words of the kit
-    """Call ``fn(item, *args, **kwargs)``."""
+    """Call ``fn(item, *args, **kwargs)``.
+
+    Parameters
+    ----------
+    fn : callable
+        Runs in a worker; what it returns is one item, unless it is a generator, whose items are all outputs.
+    *args, **kwargs : object
+        Further arguments, after the item.
+
+    Returns
+    -------
+    Piece
+        A stage for a flow.
+    """
     return Piece(Plain(fn=_bound("Map", fn, args, kwargs), name=text_of(fn)), f"Map({text_of(fn)})")
 
 
 def Filter(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Piece:  # noqa: N802
-    """Pass an item on if ``fn(item, *args, **kwargs)`` is true."""
+    """Pass an item on if ``fn(item, *args, **kwargs)`` is true.
+
+    Parameters
+    ----------
+    fn : callable
+        Runs in a worker.
+    *args, **kwargs : object
+        Further arguments, after the item.
+
+    Returns
+    -------
+    Piece
+        A stage for a flow.
+    """
     written = f"Filter({text_of(fn)})"
     return Piece(Plain((), FILTER, _bound("Filter", fn, args, kwargs), written), written)
 
 
 def Unbatch() -> Piece:  # noqa: N802
-    """Pass on the elements of each item."""
+    """Pass on the elements of each item.
+
+    Returns
+    -------
+    Piece
+        A stage for a flow.
+    """
     return Piece(Plain((), UNBATCH, None, "Unbatch()"), "Unbatch()")
 
 
 def Batch(n: int, max_wait: float | None = None) -> Piece:  # noqa: N802
-    """Make lists of `n` items; after `max_wait` seconds a shorter one."""
+    """Make lists of `n` items; after `max_wait` seconds a shorter one.
+
+    Parameters
+    ----------
+    n : int
+        Length of a list; the last one may be shorter.
+    max_wait : float, optional
+        Seconds after which a list is let out that is not full, counted from its first item.  A thread of its own then
+        advances the source, which may be waiting.
+
+    Returns
+    -------
+    Piece
+        A stage for a flow.
+    """
     _number("Batch", n)
     if max_wait is not None and not max_wait > 0:
         raise ValueError(f"Batch(max_wait=...) takes more than 0 seconds, not {max_wait!r}")
@@ -75,17 +121,56 @@ def Batch(n: int, max_wait: float | None = None) -> Piece:  # noqa: N802
 
 
 def Rebatch(n: int) -> Piece:  # noqa: N802
-    """Make lists of `n` items out of lists of other lengths."""
+    """Make lists of `n` items out of lists of other lengths.
+
+    Parameters
+    ----------
+    n : int
+        Length of a list; the last one may be shorter.
+
+    Returns
+    -------
+    Piece
+        A stage for a flow.
+    """
     return _collecting(f"Rebatch({n})", Rebatches, _number("Rebatch", n))
 
 
 def Window(n: int, step: int = 1) -> Piece:  # noqa: N802
-    """Make lists of `n` neighbours, one for every `step` items; items at the end that no window holds make a last one."""
+    """Make lists of `n` neighbours.
+
+    Parameters
+    ----------
+    n : int
+        Length of a list.
+    step : int
+        Items from the beginning of one list to that of the next.
+
+    Returns
+    -------
+    Piece
+        A stage for a flow.
+
+    Notes
+    -----
+    Items at the end that no list has held make a last one, which is shorter.
+    """
     return _collecting(f"Window({n}, {step})", Windows, _number("Window", n), _number("Window", step))
 
 
 def Seq(*stages: Any) -> Piece:  # noqa: N802
-    """Restore the order of the input behind the stages, where a flow is unordered."""
+    """Restore the order of the input behind the stages, where a flow is unordered.
+
+    Parameters
+    ----------
+    *stages : stage
+        Behind which it is restored; none: here.
+
+    Returns
+    -------
+    Piece
+        A stage for a flow.
+    """
     node = _collecting("Seq()", InOrder).node
     if stages:
         node = chain((*(parse(stage, (f"Seq {i}",)) for i, stage in enumerate(stages, 1)), node))
@@ -93,22 +178,69 @@ def Seq(*stages: Any) -> Piece:  # noqa: N802
 
 
 def Tap(fn: Callable[[Any], object]) -> Piece:  # noqa: N802
-    """Call a function with each item, in this process and in order; the item is passed on."""
+    """Call a function with each item, and pass the item on.
+
+    Parameters
+    ----------
+    fn : callable
+        Runs in this process, in the thread that takes the outputs, in order; what it returns is dropped.
+
+    Returns
+    -------
+    Piece
+        A stage for a flow.
+    """
     return _collecting(f"Tap({text_of(fn)})", Taps, _bound("Tap", fn, (), {}))
 
 
 def Print(before: str | None = None) -> Piece:  # noqa: N802
-    """Print each item, and pass it on."""
+    """Print each item, and pass it on.
+
+    Parameters
+    ----------
+    before : str, optional
+        What is printed before it.
+
+    Returns
+    -------
+    Piece
+        A stage for a flow.
+    """
     return _collecting("Print()" if before is None else f"Print({before!r})", Prints, before)
 
 
 def Stamp(before: str = "Processing item") -> Piece:  # noqa: N802
-    """Print each item after a text, and pass it on."""
+    """Print each item after a text, and pass it on.
+
+    Parameters
+    ----------
+    before : str
+        The text.
+
+    Returns
+    -------
+    Piece
+        A stage for a flow.
+    """
     return _collecting(f"Stamp({before!r})", Prints, before)
 
 
 def Write(path: Any, mode: str = "w") -> Piece:  # noqa: N802
-    """Write each item as a line of a file, and pass it on."""
+    """Write each item as a line of a file, and pass it on.
+
+    Parameters
+    ----------
+    path : path-like
+        The file, opened when a run begins and closed when it ends.
+    mode : str
+        ``"w"`` empties it, ``"a"`` goes on at its end, as a run with a journal must; with ``"b"`` items are bytes, and
+        written as they are.
+
+    Returns
+    -------
+    Piece
+        A stage for a flow.
+    """
     return _collecting(f"Write({path!r})", Writes, path, mode)
 
 
@@ -117,12 +249,34 @@ def _collecting(written: str, make: Any, *args: Any, max_wait: float | None = No
 
 
 def Zip(*branches: Any) -> Piece:  # noqa: N802
-    """Copy each item to every branch, and join what they give to one tuple."""
+    """Copy each item to every branch, and join what they give to one tuple.
+
+    Parameters
+    ----------
+    *branches : stage
+        In the order of the tuple.  Each gives one output per item; for one that gives none, `DROP` stands in the tuple.
+
+    Returns
+    -------
+    Piece
+        A stage for a flow.
+    """
     return Piece(Rows(_branches("Zip", branches)), _listed("Zip", branches))
 
 
 def Broadcast(*branches: Any) -> Piece:  # noqa: N802
-    """Copy each item to every branch, in the written order: what a set means."""
+    """Copy each item to every branch, in the written order: what a set means.
+
+    Parameters
+    ----------
+    *branches : stage
+        Their outputs for an item run on one after the other.
+
+    Returns
+    -------
+    Piece
+        A stage for a flow.
+    """
     return Piece(Copies(_branches("Broadcast", branches)), _listed("Broadcast", branches))
 
 
@@ -156,7 +310,22 @@ def _listed(word: str, branches: tuple[Any, ...], words: str = "") -> str:
 
 
 def As(n: int, fn: Any, *args: Any, **kwargs: Any) -> Piece:  # noqa: N802
-    """Run at most `n` calls of a stage at once; a `Stage` lives in `n` workers of its own."""
+    """Run at most `n` calls of a stage at once; a `Stage` lives in `n` workers of its own.
+
+    Parameters
+    ----------
+    n : int
+        How many.
+    fn : callable, stage, or subclass of Stage
+        What runs.
+    *args, **kwargs : object
+        Further arguments of a function, after the item, or those of the class.
+
+    Returns
+    -------
+    Piece
+        A stage for a flow.
+    """
     _number("As", n)
     written = f"As({n}, {shown(fn)})"
     if isinstance(fn, type) and issubclass(fn, Stage):
@@ -169,7 +338,22 @@ def As(n: int, fn: Any, *args: Any, **kwargs: Any) -> Piece:  # noqa: N802
 
 
 def By(n: int, fn: Any, *args: Any, **kwargs: Any) -> Piece:  # noqa: N802
-    """Make `n` copies of each item, one for each copy of a stage."""
+    """Make `n` copies of each item, one for each copy of a stage.
+
+    Parameters
+    ----------
+    n : int
+        How many.
+    fn : callable, stage, or subclass of Stage
+        What runs.
+    *args, **kwargs : object
+        Further arguments of a function, after the item, or those of the class.
+
+    Returns
+    -------
+    Piece
+        A stage for a flow.
+    """
     _number("By", n)
     written = f"By({n}, {shown(fn)})"
     if isinstance(fn, type) and issubclass(fn, Stage):
@@ -182,9 +366,21 @@ def By(n: int, fn: Any, *args: Any, **kwargs: Any) -> Piece:  # noqa: N802
 
 
 def Route(key: Callable[[Any], Any], branches: Mapping[Any, Any], default: Any = None) -> Piece:  # noqa: N802
-    """Send each item to the branch of its key; a key without a branch is an error, unless there is a default.
+    """Send each item to the branch of its key.
 
-    The key `To` leaves the choice to the stage before, which returns ``To(key, item)``.
+    Parameters
+    ----------
+    key : callable
+        Gives the key of an item.  `To` leaves the choice to the stage before, which returns ``To(key, item)``.
+    branches : mapping
+        Stages by key.
+    default : stage, optional
+        For all other keys; without it such a key is an error of the item.
+
+    Returns
+    -------
+    Piece
+        A stage for a flow.
     """
     if not callable(key):
         raise TypeError(f"Route takes a function that gives a key, not {key!r:.60}")
@@ -230,9 +426,19 @@ class Origin:
 
 
 def Iter(items: Any, *, live: bool = False) -> Piece:  # noqa: N802
-    """Take the items of an iterable, or of one that a function without arguments makes for each run.
+    """Take the items of an iterable.
 
-    With `live` a thread of its own advances it, so that outputs come while the source waits for the world.
+    Parameters
+    ----------
+    items : iterable, async iterable, or callable
+        A function without arguments makes one for each run.  What can be iterated once only is run once only.
+    live : bool
+        Whether a thread of its own advances it, so that outputs come while the source waits for the world.
+
+    Returns
+    -------
+    Piece
+        A source for a flow.
     """
     if not isinstance(items, Iterable | AsyncIterable) and not callable(items):
         raise TypeError(f"Iter takes an iterable, or a function that makes one, not {items!r:.60}")
@@ -241,7 +447,20 @@ def Iter(items: Any, *, live: bool = False) -> Piece:  # noqa: N802
 
 
 def Const(item: Any, limit: int | None = None) -> Piece:  # noqa: N802
-    """Give the same item again and again, `limit` times if that is given."""
+    """Give the same item again and again.
+
+    Parameters
+    ----------
+    item : object
+        The item.
+    limit : int, optional
+        How often; without it, for ever.
+
+    Returns
+    -------
+    Piece
+        A stage for a flow.
+    """
     if limit is not None:
         _number("Const(limit=...)", limit, 0)
     make = partial(repeat, item) if limit is None else partial(repeat, item, limit)
@@ -250,7 +469,20 @@ def Const(item: Any, limit: int | None = None) -> Piece:  # noqa: N802
 
 
 def Read(path: Any, mode: str = "r") -> Piece:  # noqa: N802
-    """Give the lines of a file, without their ends."""
+    """Give the lines of a file, without their ends.
+
+    Parameters
+    ----------
+    path : path-like
+        The file, read anew by each run.
+    mode : str
+        ``"r"`` for text in UTF-8, ``"rb"`` for bytes.
+
+    Returns
+    -------
+    Piece
+        A stage for a flow.
+    """
     written = f"Read({path!r})"
     return Piece(Source((), Origin(partial(lines_of, path, mode), written)), written)
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from .._engine.current import running
@@ -40,10 +41,11 @@ from .program import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Final
 
     from .collect import Collector
+    from .journal import Span
     from .program import Answer, Extra, Outcome, Program
 
 QUICK: Final = 2_000
@@ -100,6 +102,8 @@ class Packet:
         Items of the source that it stands for: credit that comes back when it has left.
     sources : list or None
         Of which items `counts` speaks, if failures have to say what they came of.
+    spans : tuple of Span
+        For a journal: stretches of the source of which something is in it.
     """
 
     __slots__ = (
@@ -111,6 +115,7 @@ class Packet:
         "n_source",
         "number",
         "sources",
+        "spans",
         "weight",
     )
 
@@ -132,6 +137,14 @@ class Packet:
         self.asker: Any = None  # whom to ask for another like it, when it has left
         self.weight = 0  # bytes of its items, where they were most
         self.sources: list[Any] | None = None
+        self.spans: tuple[Span, ...] = ()
+
+    def carry(self, spans: Iterable[Span]) -> None:
+        """Let something of further stretches be in it."""
+        spans = tuple(spans)
+        self.spans += spans
+        for span in spans:
+            span.n_left += 1
 
     def stamp(self) -> None:
         """Let the failures in it say what they came of."""
@@ -504,6 +517,8 @@ class Collect(Operation):
         self.n_failed = 0
         self.n_dropped = 0
         self.gauge = Gauge()
+        # Stretches of the source that it may hold items of, up to which of its items.
+        self._held: deque[tuple[int, Span]] = deque()
         machine.collects.append(self)
         machine.here.append(self)
 
@@ -563,6 +578,8 @@ class Collect(Operation):
         self.n_in += n_own
         self.n_failed += n_failed
         self.n_out += len(outs) - n_passing - n_failed
+        if packet.spans or self._held:
+            self._hold(packet, has_given=bool(outs))
         gathers = getattr(self.collector, "gathers", False)
         if gathers and not self._in_branch:
             packet.stamp()
@@ -574,6 +591,22 @@ class Collect(Operation):
             packet.number = self._number
             self._number += 1
         self.give(packet)
+
+    def _hold(self, packet: Packet, *, has_given: bool) -> None:
+        """Keep the stretches that something is held of; others go on with the packet, which has the last of them."""
+        held = self._held
+        n_old = len(held)
+        held.extend((self.n_in, span) for span in packet.spans)
+        n_given = self.n_in - (0 if packet.is_end else getattr(self.collector, "n_held", 0))
+        while held and held[0][0] <= n_given:
+            span = held.popleft()[1]
+            if n_old:
+                n_old -= 1
+                packet.spans += (span,)  # it was counted when it was kept
+        if has_given:  # a window holds what it keeps, too
+            packet.carry(span for _, span in islice(held, n_old))
+        for _, span in islice(held, n_old, None):
+            span.n_left += 1
 
     def _account(self, packet: Packet, n_came: int) -> None:
         """Let a batch stand for all the items of the source that are in it; `n_came` came with this packet.
@@ -604,6 +637,8 @@ class Collect(Operation):
         items = list(map(packed, self.collector.flush()))
         self.n_out += len(items)
         packet = Packet(self._number, items)
+        packet.spans = tuple(span for _, span in self._held)  # counted when they were kept
+        self._held.clear()
         self._account(packet, 0)
         if self.machine.settings.keep:
             packet.sources = [plain(item) for item in items]
@@ -649,12 +684,15 @@ class Fork(Operation):
         """Send each branch its items."""
         self.waiting[packet.number] = packet, memo, [None] * len(items)
         for branch, some in zip(self.branches, items, strict=True):
-            self.machine.moving.append((branch, Packet(packet.number, some, is_end=packet.is_end)))
+            part = Packet(packet.number, some, is_end=packet.is_end)
+            part.carry(packet.spans)
+            self.machine.moving.append((branch, part))
 
     def back(self, branch: int, packet: Packet) -> None:
         """Take a packet from a branch."""
         parent, memo, parts = self.waiting[packet.number]
         parts[branch] = packet
+        parent.spans += packet.spans
         if any(part is None for part in parts):
             return
         del self.waiting[packet.number]
@@ -937,6 +975,9 @@ class Machine:
         """Whether some item has one, so that all are looked at."""
         self.clock: Callable[[], int] = int
         """Nanoseconds, for times of what is done here; a run sets one that goes."""
+        self.spans_of: Callable[[list[Any]], Iterable[Span]] | None = None
+        """Gives the stretches that items of the source are, if there is a journal."""
+        self.spans_done: list[Span] = []
         self._number = 0
         self.has_ended = False
         """Whether the source has."""
@@ -978,6 +1019,8 @@ class Machine:
         self.n_source += n
         self.n_pending += n
         packet = Packet(self._number, items, n)
+        if self.spans_of is not None:
+            packet.carry(self.spans_of(items))
         self.weigh(packet)
         if self.settings.keep:
             packet.sources = items
@@ -1037,6 +1080,10 @@ class Machine:
             packet.asker.ask()
         self.n_pending -= packet.n_source
         self.n_out += len(packet.items)
+        for span in packet.spans:
+            span.n_left -= 1
+            if not span.n_left:
+                self.spans_done.append(span)
 
     def due(self) -> float | None:
         """Give the time at which something has waited long enough."""

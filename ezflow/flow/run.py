@@ -164,7 +164,7 @@ class Run:
         self._sides: Sides | None = None
         self._hooks = hooks or {}
         self.machine.clock = perf_counter_ns
-        self.ledger = Ledger(self.machine)
+        self.ledger = Ledger(self.machines)
         self.views: list[Meter] = []
         self.is_over = False
         self.began = perf_counter()

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 class _Line:
     """The pieces of one item, in order."""
 
-    __slots__ = ("is_done", "pieces", "sink")
+    __slots__ = ("is_done", "pieces", "sink", "whole")
 
-    def __init__(self) -> None:
+    def __init__(self, whole: Packet) -> None:
+        self.whole = whole  # the packet of the item
         self.pieces: deque[tuple[list[Any], int]] = deque()
         self.is_done = False
         self.sink: Any = None
@@ -46,7 +47,7 @@ class Streams(Work):
         from .machine import Job, _Split
 
         for item in packet.items:
-            line = _Line()
+            line = _Line(packet)
             self._order.append(line)
             if type(item) is Failure:
                 line.pieces.append(([item], 1))
@@ -115,6 +116,7 @@ class Streams(Work):
                     self.n_failed += n_failed
                     piece = Packet(0, outs, has_failures=bool(n_failed))
                     piece.asker = None if head.is_done else head.sink
+                    piece.carry(head.whole.spans)
                     self.machine.n_packets += 1
                     self.machine.weigh(piece)
                     self._pass(piece)

@@ -54,7 +54,9 @@ class View(Meter):
         super().end()
 
     def _look(self) -> None:
-        self.n = self._ledger.n_done
+        self.n = max(
+            self.n, self._ledger.n_done
+        )  # what a batch has gathered is under way once more when it is full
         self.n_failed = self._ledger.n_failed
 
 

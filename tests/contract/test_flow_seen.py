@@ -340,3 +340,16 @@ def test_graph_in_a_flow_is_one_box() -> None:
 
 def test_looking_needs_no_library() -> None:
     assert "IPython" not in vars(sys.modules["ezflow.flow.views"])
+
+
+def test_side_streams_are_rows_of_their_own(pool: ProcessPoolExecutor) -> None:
+    flow = Flow(work.emitting, work.inc).xcut("db", work.listed, Batch(4)).xcut("log", work.shown).on(pool)
+
+    found = flow.run(range(20)).statistics
+
+    assert [(stage.name, stage.n_in) for stage in found.stages] == [
+        ("1 (emitting) to 2 (inc)", 20),
+        ("db/1 (listed)", 20),
+        ("db/2 (Batch(4))", 20),
+        ("log/1 (shown)", 10),
+    ]

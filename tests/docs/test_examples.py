@@ -13,7 +13,7 @@ EXAMPLES = sorted([*ROOT.glob("examples/*.py"), *ROOT.glob("docs/examples/*.py")
 LIMIT = 100  # s for one program; the slowest takes about 6 s on an idle machine
 
 # What these print depends on the machine or is up to the standard library.
-WITHOUT_OUTPUT = {"progress.py", "standard.py", "word_count.py"}
+WITHOUT_OUTPUT = {"flow_seen.py", "progress.py", "standard.py", "word_count.py"}
 
 # What these need is not among the tests' own requirements; `nox -s clients` installs it.
 NEEDS = {"view_dask.py": "dask", "view_scipy.py": "scipy"}

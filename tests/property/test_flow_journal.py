@@ -1,0 +1,90 @@
+"""Whatever a flow holds back, joins, drops or multiplies: what is noted as done has left it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ezflow import ProcessPoolExecutor
+from ezflow.flow.flow import Flow
+from ezflow.flow.journal import Span
+from ezflow.flow.kit import Batch, Broadcast, Filter, Parallel, Rebatch, Route, Seq, Unbatch, Window, Zip
+from tests import flowwork as work
+
+N = 40
+
+
+def same(x: Any) -> Any:
+    return x
+
+
+def parity(x: int) -> int:
+    return x % 2
+
+
+def times(x: int) -> Iterator[int]:
+    for _ in range(x % 3):
+        yield x
+
+
+SHAPES: list[list[Any]] = [
+    [same],
+    [times, Filter(bool)],
+    [Batch(7)],
+    [Batch(3), Unbatch(), Batch(5), Rebatch(4), Unbatch()],
+    [Window(4, 2)],
+    [Window(2, 5)],
+    [times, Batch(3), work.listed, Window(3)],
+    [(Batch(3), [times, Batch(2)])],
+    [Broadcast(Batch(4), times, Window(3, 3)), Batch(2)],
+    [Zip(same, [same, same]), Batch(4)],
+    [Route(parity, {0: [Batch(3), Unbatch()], 1: Batch(2)}), Seq()],
+    [Parallel(Batch(3), [times, Batch(2), Unbatch()], same, balance="free"), Batch(2)],
+    [(Broadcast(Batch(2), same), [Batch(5), Unbatch(), (same, Batch(2))]), Batch(3)],
+]
+
+
+def inputs_of(out: Any) -> set[int]:
+    """Give the inputs that an output holds."""
+    return {out} if isinstance(out, int) else set().union(*map(inputs_of, out)) if out else set()
+
+
+def check(flow: Flow) -> None:
+    """See that no output holds an input that was done before, and that all are done at the end."""
+    position = 0
+
+    def spans_of(items: list[Any]) -> list[Span]:
+        nonlocal position
+        position += len(items)
+        return [Span(position - len(items), position, 0)]
+
+    run = flow._begin(range(N), has_source=True)
+    run.machine.spans_of = spans_of
+    done: list[int] = []
+    try:
+        while True:
+            found = run.take()
+            done = [i for span in run.machine.spans_done for i in range(span.start, span.stop)]
+            assert len(done) == len(set(done))
+            if found is None:
+                break
+            assert not inputs_of(found) & set(done), inputs_of(found) & set(done)
+    finally:
+        run.close()
+    assert sorted(done) == list(range(N))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(SHAPES), st.integers(1, 9))
+def test_what_is_done_has_left_the_flow(shape: list[Any], max_pending: int) -> None:
+    check(Flow(*shape).on("inline").max_pending(max_pending))
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=range(len(SHAPES)))
+def test_what_is_done_has_left_a_flow_without_order(pool: ProcessPoolExecutor, shape: list[Any]) -> None:
+    for max_pending in (3, 9, 30):
+        check(Flow(*shape).on(pool).unordered().max_pending(max_pending))
