@@ -17,7 +17,7 @@ from .plan import source_of
 from .program import Failure
 from .run import Run, result_of
 from .shown import VIEWS, Shown
-from .words import HOOKS, Words, side_roots
+from .words import HOOKS, Words, side_roots, written
 
 if TYPE_CHECKING:
     import os
@@ -273,16 +273,7 @@ class Flow(Words, Shown, OfFlows):
 
     def __repr__(self) -> str:
         """Show the literal shape."""
-        words = "".join(
-            f".{word}({'' if given is True else f'{given!r:.40}'})"
-            for word, given in (
-                (_WRITTEN.get(name, name), given)
-                for name, given in self._settings.items()
-                if name != "ordered"
-            )
-        )
-        if not self._settings.get("ordered", True):
-            words += ".unordered()"
+        words = "".join(written(name, given) for name, given in self._settings.items())
         return f"Flow({', '.join(map(shown, self._stages))}){words}"
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
@@ -290,9 +281,6 @@ class Flow(Words, Shown, OfFlows):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _again, (self._stages, self._settings)
-
-
-_WRITTEN = {"handler": "catch"}
 
 
 def _again(stages: tuple[Any, ...], settings: dict[str, Any]) -> Flow:

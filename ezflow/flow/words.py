@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .parse import chain_of, wrong
+from ..graph.nodes import text_of
+from .parse import chain_of, shown, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,6 +131,19 @@ class Words:
         if not callable(fn):
             raise TypeError(f"{name} takes a function, not {fn!r:.60}")
         return self._with(**{name: (*self._settings.get(name, ()), fn)})
+
+
+def written(name: str, given: Any) -> str:
+    """Show a setting as the word that makes it."""
+    if name == "ordered":
+        return "" if given else ".unordered()"
+    if name == "xcut":
+        return "".join(f".xcut({', '.join([repr(side), *map(shown, stages)])})" for side, stages in given)
+    if name in HOOKS:
+        return "".join(f".{name}({text_of(fn)})" for fn in given)
+    if name == "handler":
+        return f".catch({text_of(given)})"
+    return f".{name}({'' if given is True else f'{given!r:.40}'})"
 
 
 def side_roots(settings: dict[str, Any]) -> dict[str, Any]:

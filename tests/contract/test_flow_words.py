@@ -107,6 +107,18 @@ def test_twins_travel_as_they_were_written() -> None:
     assert pickle.loads(pickle.dumps(graph)) == graph == EZ(graph)
 
 
+def test_flow_reads_as_it_was_written() -> None:
+    flow = (
+        Flow(work.inc, (work.inc, Batch(2))).xcut("db", work.inc, Batch(2)).xcut("log", len).on_start(print)
+    )
+
+    assert repr(flow.catch(work.shown).unordered().max_pending(3)) == (
+        "Flow(inc, (inc, Batch(2))).xcut('db', inc, Batch(2)).xcut('log', len).on_start(print)"
+        ".catch(shown).unordered().max_pending(3)"
+    )
+    assert repr(pickle.loads(pickle.dumps(flow))) == repr(flow)
+
+
 def test_words_of_flows_are_public() -> None:
     assert {"Flow", "Stage", "DROP", "Map", "Filter", "Route"} <= set(ezflow.__all__)
     assert list(Flow(Iter([1, 2]), ezflow.Map(pow, 2), Batch(2)).on("inline")) == [[1, 4]]
