@@ -270,3 +270,42 @@ class Heavy:
 
 def yields_buffers(x: Any) -> Iterator[Any]:
     yield Heavy()
+
+
+def last_byte(data: Any) -> int:
+    return bytes(data)[-1]
+
+
+def dies_reading(data: Any) -> None:
+    last_byte(data)
+    os._exit(1)
+
+
+def reports_and_waits() -> None:
+    current_call().report(os.getpid())
+    time.sleep(300)
+
+
+def counts_for_ever(x: int) -> Iterator[int]:
+    while True:
+        yield x
+        x += 1
+
+
+def yields_megabytes(_: Any, log: str) -> Iterator[bytes]:
+    while True:
+        with Path(log).open("a") as file:
+            file.write(".")
+        yield bytes(1 << 20)
+
+
+def several_hundred(x: int) -> Iterator[Any]:
+    for i in range(100 * x):
+        yield x, i
+
+
+def yields_slowly_then_dies(x: Any) -> Iterator[Any]:
+    yield x
+    time.sleep(0.1)
+    yield x
+    os._exit(5)

@@ -5,6 +5,7 @@ A hand starts a job and brings the end to the listener, from any thread; it can 
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from .._map import Slot
@@ -15,7 +16,7 @@ from ..graph.handles import Value
 from ..options import NOTHING
 from .nodes import Living
 from .piece import KEPT
-from .program import run_again, run_in, run_items, run_timed
+from .program import run_again, run_in, run_items, run_pieces, run_timed
 
 if TYPE_CHECKING:
     from ..executor import ProcessPoolExecutor
@@ -56,6 +57,20 @@ class PoolHand:
         args = (work.program, job.base, *failing(work), job.items, machine.settings.names)
         env = None if work.extra is None else work.extra.get("env")
         label = f"flow stage {work.note}"
+        if work.streams:
+            plan = self.plan_of(work)
+            assert plan is not None
+            sink = PieceSink(self._listener, job)
+            self._listener.expect(sink, job, self)
+            self._slots[job] = sink  # type: ignore[assignment]  # what is asked of it is its call
+            args = (work.program, job.base, work.keep, work.handler, job.items[0], machine.settings.names)
+            taker: Any = sink  # it has what an `Inbox` has for the dispatcher
+            self.pool._post(
+                taker, run_pieces, args, {}, plan, plan.deadline(), label=label, context=self._context
+            )
+            streams: Any = work
+            streams.begun(job, sink)
+            return
         if env:
             self.post(job, run_in, (env, *args), label, self.plan_of(work))
         else:
@@ -68,6 +83,8 @@ class PoolHand:
             options = self._options
             own = work.extra.options if isinstance(work.extra, Living) else work.extra
             if own is not None:
+                if "stream" in own:  # nothing that was sent can be repeated
+                    options = options.without("retry")
                 options = options.under(own.without("on", "env", *KEPT))
             known = self._plans[work] = options, Plan.of(options) if len(options) else None
         return known[1]
@@ -100,6 +117,58 @@ class PoolHand:
             call = slot.call
             if call is not None and engine is not None:
                 engine.stop(call)
+
+
+class PieceSink:
+    """Where the pieces of a stream come, on the dispatcher's thread."""
+
+    __slots__ = ("_engine", "_listener", "call", "cancelled", "job", "pieces", "sealed")
+
+    def __init__(self, listener: Listener, job: Job) -> None:
+        self._listener = listener
+        self._engine: Any = None
+        self.job = job
+        self.call: Any = None
+        self.cancelled = False
+        self.sealed: Any = None
+        self.pieces: deque[Any] = deque()
+
+    def _bind(self, call: Any, engine: Any) -> None:
+        self.call = call
+        self._engine = engine
+
+    def _hear(self, sealed: Any) -> None:
+        """Take word of the call's progress: nobody listens."""
+
+    def take(self, sealed: Any) -> None:
+        """Take a piece."""
+        self.pieces.append(sealed)
+        self._listener.finished(PieceHere(self))
+
+    def _deliver(self, sealed: Any) -> None:
+        self.call = None
+        self.sealed = sealed
+        self._listener.finished(self)
+
+    def _drop(self) -> None:
+        self.call = None
+        self.cancelled = True
+        self._listener.finished(self)
+
+    def ask(self) -> None:
+        """Allow another piece (the mover's thread)."""
+        call = self.call
+        if call is not None:
+            self._engine.grant(call, 1)
+
+
+class PieceHere:
+    """Word that a piece of a stream has come."""
+
+    __slots__ = ("sink",)
+
+    def __init__(self, sink: PieceSink) -> None:
+        self.sink = sink
 
 
 class OtherHand:

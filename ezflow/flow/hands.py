@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import GraphError
 from ..graph import lanes
 from .hand import HereHand, OtherHand, PoolHand
-from .homes import LivingHere, LivingInProcesses, LivingInThreads
+from .homes import LivingHere, LivingInProcesses, LivingInThreads, StreamHome
 from .nodes import Living
 from .waiting import AsyncHand
 
@@ -52,6 +52,13 @@ class Hands:
             if hand is None:
                 hand = self._hands[work] = self._living(work, extra)
             return hand
+        if work.streams and not self.is_inline:
+            hand = self._hands.get(work)
+            if hand is None:
+                hand = self._hands[work] = StreamHome(
+                    extra, self._context_like(extra.get("on"), work.note), self._listener, self._context
+                )
+            return hand
         if extra is None or self.is_inline:
             return self._main if self._main is not None else self._hand_on("async")
         on = extra.get("on", "async" if self._main is None else None)
@@ -76,13 +83,15 @@ class Hands:
             return LivingInThreads(node, self._listener)
         if on == "async":
             raise GraphError(f"{node.name} is a Stage, which has workers of its own: 'process' or 'thread'.")
-        like = (
-            (self._main if self._main is not None else self._make("process"))
-            if on is None
-            else self._make(on)
-        )
-        context = like.pool._mp_context if isinstance(like, PoolHand) else None
+        context = self._context_like(on, work.note)
         return LivingInProcesses(node, context, self._listener, self._context)
+
+    def _context_like(self, on: Any, note: str) -> Any:
+        """Give how workers of a stage's own start: as those of the pool do."""
+        if on in ("thread", "inline", "async"):
+            raise GraphError(f"stage {note} streams, which takes a worker process: leave .on({on!r}) out.")
+        like = self._main if on is None else self._make(on)
+        return like.pool._mp_context if isinstance(like, PoolHand) else None
 
     def _check(self, is_kept: bool, options: Options, note: str) -> None:
         """Complain of options that a hand cannot keep."""
@@ -106,7 +115,7 @@ class Hands:
     def finish(self) -> None:
         """End what is the run's own, after its last item; raises what a teardown raises."""
         for hand in self._hands.values():
-            if isinstance(hand, LivingInProcesses | LivingInThreads | LivingHere):
+            if isinstance(hand, LivingInProcesses | LivingInThreads | LivingHere | StreamHome):
                 hand.finish()
 
     def close(self) -> None:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 from .._map import Slot
 from ..executor import ProcessPoolExecutor
 from .hand import HereHand, PassOn, PoolHand, again, failing
-from .living import run_living, set_up, tear_down
+from .living import environ_with, run_living, set_up, tear_down
 from .piece import environment
 from .program import MAP, run_again, run_timed
 
 if TYPE_CHECKING:
     from typing import Final
 
+    from ..options import Options
     from .machine import Job, Machine
     from .nodes import Living
     from .run import Listener
@@ -68,11 +69,12 @@ class LivingInProcesses:
         self._hands = []
 
     def close(self) -> None:
-        """Stop what runs; workers that are left tear down, but nobody waits for them for long."""
+        """Let workers tear down behind the call that they are in, but wait for nobody for long.
+
+        A call that is stopped costs its worker, and nobody would be there to tear down.
+        """
         pools, self._pools = self._pools, []
         hands, self._hands = self._hands, []
-        for hand in hands:
-            hand.close()
         futures = []
         for hand in hands:
             if id(hand) in self._used:
@@ -84,6 +86,24 @@ class LivingInProcesses:
         for pool in pools:
             pool.kill_workers()
             pool.shutdown()
+
+
+class StreamHome(PoolHand):
+    """A worker for a stage whose outputs come in pieces."""
+
+    def __init__(self, options: Options, mp_context: Any, listener: Listener, context: Any) -> None:
+        env = dict(options.get("env", ()))
+        super().__init__(ProcessPoolExecutor(1, mp_context, environ_with, (env,)), listener, context)
+
+    def finish(self) -> None:
+        """End the worker, after the last item."""
+        self.pool.shutdown()
+
+    def close(self) -> None:
+        """Stop what runs."""
+        super().close()
+        self.pool.kill_workers()
+        self.pool.shutdown()
 
 
 class _Home:

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 _here: list[Any] = []
 
 
+def environ_with(env: dict[str, str]) -> None:
+    """Set variables of the environment, for good."""
+    from os import environ
+
+    environ.update(env)
+
+
 def set_up(stage: Any, env: tuple[tuple[str, str], ...]) -> None:
     """Set the stage up: the initializer of its pool, so a worker that takes another's place does it, too."""
     if env:

@@ -107,7 +107,16 @@ class Packet:
     """
 
     __slots__ = (
-        *("counts", "has_failures", "is_end", "items", "n_source", "number", "sources", "spans", "weight"),
+        "asker",
+        "counts",
+        "has_failures",
+        "is_end",
+        "items",
+        "n_source",
+        "number",
+        "sources",
+        "spans",
+        "weight",
     )
 
     def __init__(
@@ -125,6 +134,7 @@ class Packet:
         self.n_source = n_source
         self.is_end = is_end
         self.has_failures = has_failures
+        self.asker: Any = None  # whom to ask for another like it, when it has left
         self.weight = 0  # bytes of its items, where they were most
         self.sources: list[Any] | None = None
         self.spans: tuple[Span, ...] = ()
@@ -145,7 +155,7 @@ class Packet:
         start = 0
         for source, count in zip(sources, counts, strict=False):
             for item in self.items[start : start + count]:
-                if type(item) is Failure:
+                if type(item) is Failure and item is not source:  # that was told behind an earlier stage
                     item.origin = source
             start += count
 
@@ -280,6 +290,7 @@ class Work(Operation):
         self.keep = machine.settings.keep
         self.handler = machine.settings.handler
         self.is_enveloped = False  # its failures are data for the next
+        self.streams = False  # gives outputs while a call runs
         self.is_async = False  # runs here, many at once, one item in a call
         kind, what, _ = program[0]
         if kind in (SPLIT, ROUTE):
@@ -1065,6 +1076,8 @@ class Machine:
         """Learn that the consumer has taken all of a packet: its credit comes back."""
         self.n_packets -= 1
         self.n_bytes -= packet.weight
+        if packet.asker is not None:
+            packet.asker.ask()
         self.n_pending -= packet.n_source
         self.n_out += len(packet.items)
         for span in packet.spans:

@@ -69,6 +69,29 @@ class StageWords(HowItRuns, OfFlows):
         made: Piece = self._having("on", executor)
         return made
 
+    def stream(self, buffersize: int = 4) -> Piece:
+        """Take the outputs for one item in pieces, while the function still yields them.
+
+        Parameters
+        ----------
+        buffersize : int
+            Pieces that may be on their way; then the generator waits.
+
+        Returns
+        -------
+        Piece
+            A stage for generators that yield more for one item than memory holds, or slowly.
+
+        Notes
+        -----
+        Without it, all that is yielded for the items of a call is sent at once.  It has a worker process of its own, which
+        takes one item after another.  It does not stand inside of branches.
+        """
+        if not isinstance(buffersize, int) or isinstance(buffersize, bool) or buffersize < 1:
+            raise ValueError(f"stream takes a whole number of pieces, 1 or more, not {buffersize!r:.60}")
+        made: Piece = self._having("stream", buffersize)
+        return made
+
     def results(self) -> Piece:
         """Give a `Result` for each output of this stage, and one with the error for each item that failed in it.
 
@@ -159,6 +182,8 @@ def having(node: Node, name: str, value: Any) -> Node:
         return replace(node, parts=(having(node.parts[0], name, value),))
     if isinstance(node, Plain | Living) and name == "named":
         return replace(node, name=value)
+    if name == "stream" and not isinstance(node, Plain):
+        raise GraphError(".stream() belongs to one function: write it there.")
     if isinstance(node, Plain | Limited | Living):
         return replace(node, options=node.options.having(name, value))
     what = type(node).__name__

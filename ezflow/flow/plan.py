@@ -12,6 +12,7 @@ from .nodes import Collecting, Copies, Deal, Limited, Living, Plain, Routes, Row
 from .parse import wrong
 from .piece import ALONE
 from .program import COPY, MAP, NEXT, ROUTE, ROW, SPLIT, UNBATCH, Always
+from .streams import Streams
 
 if TYPE_CHECKING:
     from ..options import Options
@@ -132,7 +133,19 @@ class _Builder:
         note = note_of(path, node)
         end = end_before(after)
         if isinstance(node, Plain):
-            return self.own(Work(machine, after, (step(node, path), *end), note), node.options)
+            if "stream" not in node.options:
+                return self.own(Work(machine, after, (step(node, path), *end), note), node.options)
+            if in_branch or node.options.get("retry") or node.options.get("results"):
+                what = "in a branch" if in_branch else "with retry or results"
+                raise wrong(
+                    path,
+                    f".stream() stands {what}",
+                    "Its outputs have left when it fails or another branch ends.",
+                )
+            streams = Streams(machine, after, (step(node, path), *end), note)
+            self.own(streams, node.options)
+            streams.alone = True
+            return streams
         if isinstance(node, Limited):
             (part,) = node.parts
             options = node.options
@@ -149,6 +162,10 @@ class _Builder:
             work.extra = node
             return work
         if isinstance(node, Collecting):
+            if in_branch and node.max_wait is not None:
+                raise wrong(
+                    path, f"{node.name} has a max_wait, but stands in a branch", "Put it before or behind."
+                )
             collector = node.make(*node.args)
             return Collect(machine, after, collector, note, in_branch=in_branch, max_wait=node.max_wait)
         fork: Fork

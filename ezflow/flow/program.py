@@ -201,6 +201,12 @@ LARGE: Final = 16 << 20
 """Bytes of items or outputs of one call, after which no further item is begun.  Larger: more memory at once; smaller: more
 calls for items of a megabyte or so (chosen)."""
 
+PIECE: Final = 256
+"""Outputs in one piece of a stream, at most.  Larger: more memory; smaller: more messages (chosen)."""
+
+OLD: Final = 0.02
+"""Seconds after which a piece is sent, however small it is (chosen)."""
+
 _SAME: Final = frozenset({int, float, str, bytes, bool, type(None), complex})
 """Of these a copy is the thing itself."""
 
@@ -312,6 +318,49 @@ def nbytes_of(item: Any) -> int:
 def nbytes_in(items: list[Any]) -> int:
     """Estimate how many bytes items hold together."""
     return 0 if set(map(type, items)) <= _LIGHT else sum(map(nbytes_of, items))
+
+
+def run_pieces(
+    steps: Program,
+    base: int,
+    keep: bool,
+    handler: Callable[..., object] | None,
+    item: Any,
+    names: tuple[str, ...],
+) -> Generator[tuple[list[Any], int, Extra | None]]:
+    """Run a program for one item, and yield its outputs in pieces, each as soon as it is large enough or old enough."""
+    from time import perf_counter
+
+    state = State(keep, handler, names)
+    token = running.item.set(state)
+    try:
+        outs: list[Any] = []
+        n_failed = nbytes = 0
+        began = perf_counter()
+        value = item
+        if type(item) is Carried:
+            value = item.value
+            state.meta = dict(item.meta)
+        for out in _outputs(steps, 0, value, base, state):
+            if type(out) is Failure:
+                n_failed += 1
+            elif state.meta is not None:
+                out = _carrying(out, state.meta)
+            outs.append(out)
+            nbytes += 0 if type(out) in _LIGHT else nbytes_of(out)
+            if len(outs) >= PIECE or nbytes > LARGE or perf_counter() - began > OLD:
+                extra = state.extra()
+                state.emitted = []
+                yield outs, n_failed, extra
+                outs, n_failed, nbytes = [], 0, 0
+                began = perf_counter()
+        if outs or state.emitted:
+            yield outs, n_failed, state.extra()
+    finally:
+        try:
+            running.item.reset(token)
+        except ValueError:  # closed in another context
+            pass
 
 
 def run_again(retry: tuple[int, Any, float, float], *args: Any) -> tuple[Answer, int]:

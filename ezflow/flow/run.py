@@ -27,6 +27,7 @@ from .._loop import call_in_loop
 from ..result import Result
 from .counting import Ledger
 from .feeder import Feeder
+from .hand import PieceHere
 from .hands import Hands
 from .machine import Machine, Settings, plain
 from .plan import build
@@ -38,9 +39,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from typing import Final
 
-    from .._map import Slot
     from .._progress import Meter
     from ..graph.nodes import Node
+    from .hand import PieceSink
     from .machine import Packet
 
 PATIENCE: Final = 2_000_000
@@ -51,19 +52,19 @@ class Listener:
     """Hears ends of jobs on any thread."""
 
     def __init__(self) -> None:
-        self.inbox: deque[Slot] = deque()
-        self.expected: dict[Slot, tuple[Any, Any]] = {}
+        self.inbox: deque[Any] = deque()
+        self.expected: dict[Any, tuple[Any, Any]] = {}
         self._bell = allocate_lock()
         self._bell.acquire()
         self._has_news = False
         self._is_awaited = False
         self._waker: Callable[[], None] | None = None
 
-    def expect(self, slot: Slot, job: Any, hand: Any) -> None:
+    def expect(self, slot: Any, job: Any, hand: Any) -> None:
         """Note whose end a slot will bring (the mover's thread)."""
         self.expected[slot] = job, hand
 
-    def finished(self, slot: Slot) -> None:
+    def finished(self, slot: Any) -> None:
         """Hear the end of a job (any thread)."""
         self.inbox.append(slot)
         self.ring()
@@ -261,6 +262,9 @@ class Run:
         expected = self.listener.expected
         while inbox:
             slot = inbox.popleft()
+            if type(slot) is PieceHere:
+                self._take_piece(slot.sink)
+                continue
             job, hand = expected.pop(slot)
             machine = job.op.machine
             hand.ended(job)
@@ -284,6 +288,20 @@ class Run:
                 finally:
                     error = cause = None
         self._post()
+
+    def _take_piece(self, sink: PieceSink) -> None:
+        value: Any
+        value, error = sink.pieces.popleft().open()
+        try:
+            if (
+                error is not None
+            ):  # it could not be unpickled; its generator is stopped with the run, or yields on
+                raise noted(error, sink.job.op.note, plain(sink.job.items[0]))
+        finally:
+            error = None
+        streams: Any = sink.job.op
+        streams.piece(sink.job, *value)
+        streams.machine.move()
 
     def _post(self) -> None:
         if self._sides is not None:

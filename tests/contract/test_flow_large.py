@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ezflow import Flow, Map, ProcessPoolExecutor, Tap
+from ezflow import As, Batch, Flow, GraphError, Map, ProcessPoolExecutor, Tap, Unbatch, WorkerDied
 from ezflow.flow import machine as machines
 from ezflow.flow import program
 from ezflow.flow.machine import Machine, Settings, cut
@@ -121,3 +122,74 @@ def test_large_items_pass_in_order(pool: ProcessPoolExecutor) -> None:
 
     assert outs == [(x, n) for x in range(40)]
     assert list(apart.on(pool).stream(range(12))) == [(x, n) for x in range(12)]
+
+
+# ---------------------------------------------------------------- outputs in pieces
+
+
+def test_outputs_of_one_item_come_while_they_are_yielded(pool: ProcessPoolExecutor) -> None:
+    """The generator never ends, and goes only as far as it is allowed to."""
+    flow = Flow(Map(work.counts_for_ever).stream(), work.inc, Batch(10)).on(pool)
+
+    with flow.stream([5]) as stream:
+        batches = list(itertools.islice(stream, 200))
+
+    assert [x for batch in batches for x in batch] == [*range(6, 2006)]
+    assert pool.submit(work.inc, 1).result(60) == 2
+
+
+def test_generator_waits_while_its_outputs_are_not_taken(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    flow = Flow(Map(work.yields_megabytes, str(log)).stream(2), len).on(pool)
+
+    with flow.stream([0]) as stream:
+        seen = list(itertools.islice(stream, 100))
+        yielded = len(log.read_text())
+
+    assert seen == [1 << 20] * 100
+    assert yielded < 100 + 40 * 17
+
+
+def test_pieces_of_several_items_stay_in_order(pool: ProcessPoolExecutor) -> None:
+    flow = Flow(work.inc, Map(work.several_hundred).stream(1), work.listed, Batch(3), Unbatch()).on(pool)
+
+    outs = list(flow.stream(range(7)))
+
+    assert outs == [[(x, i)] for x in range(1, 8) for i in range(100 * x)]
+    assert list(flow.on("inline").stream(range(7))) == outs
+    assert flow.run(range(7)).n_out == 2800
+    assert sorted(flow.unordered().stream(range(7))) == outs
+
+
+def test_failure_comes_behind_what_was_yielded(pool: ProcessPoolExecutor) -> None:
+    flow = Flow(Map(work.yields_then_raises).stream()).on(pool)
+    dying = Flow(Map(work.yields_slowly_then_dies).stream(), work.inc).on(pool)
+
+    with pytest.raises(ZeroDivisionError):
+        list(flow.stream([1, 2]))
+    assert [(out.ok, type(out.err)) for out in flow.results().stream([1, 2])] == [
+        (1, type(None)),
+        (None, ZeroDivisionError),
+        (2, type(None)),
+        (None, ZeroDivisionError),
+    ]
+    assert [(out.ok, type(out.err)) for out in dying.results().stream([1])] == [
+        (2, type(None)),
+        (2, type(None)),
+        (None, WorkerDied),
+    ]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Flow((Map(work.two).stream(), work.inc)).run([1]),
+        lambda: Flow(Map(work.two).stream().retry(2)).run([1]),
+        lambda: Flow((Batch(2, max_wait=1), work.inc)).run([1]),
+        lambda: Batch(2).stream(),
+        lambda: As(2, work.two).stream(),
+    ],
+)
+def test_stream_that_cannot_be(make: Any) -> None:
+    with pytest.raises(GraphError):
+        make()

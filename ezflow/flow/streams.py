@@ -1,0 +1,134 @@
+"""A stage whose outputs come in pieces, while its generator still runs: for more outputs of one item than memory holds.
+
+Each item is a call of its own, in a worker that the stage has for itself: it sends a piece when it is large enough or old
+enough, and then waits until it is allowed another.  (While it waits it keeps its worker.  In a worker of the pool it would
+wait for stages that need just this worker.)  A piece is a packet, numbered anew; the packet of the items themselves follows
+empty, and brings the credit back.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from .machine import Packet, Work, plain
+from .program import DROP, Failure, noted
+
+if TYPE_CHECKING:
+    from .machine import Job, Machine, Operation
+    from .program import Extra, Program
+
+
+class _Line:
+    """The pieces of one item, in order."""
+
+    __slots__ = ("is_done", "packet", "pieces", "sink")
+
+    def __init__(self, packet: Packet) -> None:
+        self.packet = packet  # that the item came in
+        self.pieces: deque[tuple[list[Any], int]] = deque()
+        self.is_done = False
+        self.sink: Any = None
+
+
+class Streams(Work):
+    """Runs a program for one item at a time, and gives its outputs as they come."""
+
+    def __init__(self, machine: Machine, after: Operation | None, program: Program, note: str) -> None:
+        super().__init__(machine, after, program, note, sees_order=True)
+        self.alone = True
+        self.streams = True
+        self.limit = 1
+        self._lines: dict[Job, _Line] = {}
+        self._order: deque[_Line | Packet] = deque()
+        self._number = 0
+
+    def _enter(self, packet: Packet) -> None:
+        from .machine import Job, _Split
+
+        for item in packet.items:
+            line = _Line(packet)
+            self._order.append(line)
+            if type(item) is Failure:
+                line.pieces.append(([item], 1))
+                line.is_done = True
+                continue
+            job = Job(self, _Split(packet, None, 1), 0, [item], self.n_in)
+            self.n_in += 1
+            self._lines[job] = line
+            self.waiting.append(job)
+        packet.items = []
+        self._order.append(packet)
+        self._give_out()
+
+    def begun(self, job: Job, sink: Any) -> None:
+        """Learn whom to ask for more pieces of an item."""
+        self._lines[job].sink = sink
+
+    def piece(self, job: Job, outs: list[Any], n_failed: int, extra: Extra | None) -> None:
+        """Take a piece."""
+        self.machine.note(extra)
+        line = self._lines[job]
+        line.pieces.append((outs, n_failed))
+        self._give_out()
+
+    def done(self, job: Job, answer: Any, micros: int | None) -> None:
+        """Learn that all pieces of an item are here; where nothing can be streamed, the answer holds them all."""
+        self._ended(job)
+        line = self._lines.pop(job)
+        if micros is not None:
+            self.gauge.took(1, 1000 * micros)
+        if answer is not None:
+            outs, _, n_failed, extra = answer
+            self.machine.note(extra)
+            line.pieces.append((outs, n_failed))
+        line.is_done = True
+        self._give_out()
+
+    def failed(self, job: Job, error: BaseException) -> None:
+        """Take the failure of an item: behind what it has given so far."""
+        self._ended(job)
+        (item,) = job.items
+        noted(error, self.note, plain(item))
+        if not self.keep:
+            raise error
+        line = self._lines.pop(job)
+        if self.handler is None:
+            line.pieces.append(([Failure(error, plain(item), self.note)], 1))
+        elif (value := self.handler(error)) is not DROP:
+            line.pieces.append(([value], 0))
+        line.is_done = True
+        self._give_out()
+
+    def _ended(self, job: Job) -> None:
+        self.n_running -= 1
+        self.gauge.n_running -= 1
+        self.gauge.n_ended += 1
+
+    def _give_out(self) -> None:
+        order = self._order
+        while order:
+            head = order[0]
+            if isinstance(head, _Line):
+                while head.pieces:
+                    outs, n_failed = head.pieces.popleft()
+                    self.n_out += len(outs) - n_failed
+                    self.n_failed += n_failed
+                    piece = Packet(0, outs, has_failures=bool(n_failed))
+                    piece.asker = None if head.is_done else head.sink
+                    self.machine.n_packets += 1
+                    piece.carry(head.packet.spans)
+                    self.machine.weigh(piece)
+                    self._pass(piece)
+                if not head.is_done:
+                    return
+            else:
+                head.counts = head.sources = None
+                head.has_failures = False
+                self._pass(head)
+            order.popleft()
+
+    def _pass(self, packet: Packet) -> None:
+        packet.number = self._number
+        self._number += 1
+        self.give(packet)
