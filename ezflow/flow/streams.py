@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 class _Line:
     """The pieces of one item, in order."""
 
-    __slots__ = ("is_done", "packet", "pieces", "sink")
+    __slots__ = ("is_done", "pieces", "sink", "whole")
 
-    def __init__(self, packet: Packet) -> None:
-        self.packet = packet  # that the item came in
+    def __init__(self, whole: Packet) -> None:
+        self.whole = whole  # the packet of the item
         self.pieces: deque[tuple[list[Any], int]] = deque()
         self.is_done = False
         self.sink: Any = None
@@ -116,8 +116,8 @@ class Streams(Work):
                     self.n_failed += n_failed
                     piece = Packet(0, outs, has_failures=bool(n_failed))
                     piece.asker = None if head.is_done else head.sink
+                    piece.carry(head.whole.spans)
                     self.machine.n_packets += 1
-                    piece.carry(head.packet.spans)
                     self.machine.weigh(piece)
                     self._pass(piece)
                 if not head.is_done:

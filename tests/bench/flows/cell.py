@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import json
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -11,6 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.flows import stages
+from tests.bench.scenario.census import descendants
+
+Start = Callable[[], Iterable[Any]]
+"""Begins a run."""
 
 
 def resident_mb() -> float:
@@ -21,17 +28,17 @@ def resident_mb() -> float:
     return int(fields["VmRSS"].split()[0]) / 1000
 
 
-def ezflow(n: int, workers: int) -> Iterable[Any]:
+def ezflow(n: int, workers: int) -> Start:
     from ezflow import Flow, ProcessPoolExecutor
 
     pool = ProcessPoolExecutor(workers)
     flow = Flow(stages.inc, stages.double, stages.dec).on(pool)
     for _ in flow.stream(range(20_000)):  # warm: workers are there, chunks have grown once
         pass
-    return flow.stream(range(n))
+    return lambda: flow.stream(range(n))
 
 
-def ezflow_apart(n: int, workers: int) -> Iterable[Any]:
+def ezflow_apart(n: int, workers: int) -> Start:
     """Each stage a call of its own: `Tap` between them sees every item in this process."""
     from ezflow import Flow, ProcessPoolExecutor, Seq
 
@@ -39,35 +46,42 @@ def ezflow_apart(n: int, workers: int) -> Iterable[Any]:
     flow = Flow(stages.inc, Seq(), stages.double, Seq(), stages.dec).on(pool)
     for _ in flow.stream(range(20_000)):
         pass
-    return flow.stream(range(n))
+    return lambda: flow.stream(range(n))
 
 
-def nested(n: int, workers: int) -> Iterable[Any]:
+def nested(n: int, workers: int) -> Start:
     pool = concurrent.futures.ProcessPoolExecutor(workers)
     list(pool.map(stages.inc, range(2_000), chunksize=64))
-    inner = pool.map(stages.inc, range(n), chunksize=64)
-    return pool.map(stages.dec, pool.map(stages.double, inner, chunksize=64), chunksize=64)
+
+    def start() -> Iterable[Any]:
+        inner = pool.map(stages.inc, range(n), chunksize=64)
+        return pool.map(stages.dec, pool.map(stages.double, inner, chunksize=64), chunksize=64)
+
+    return start
 
 
-def pypeln(n: int, workers: int) -> Iterable[Any]:
+def pypeln(n: int, workers: int) -> Start:
     import pypeln as pl
 
-    stage = range(n)
-    for fn in (stages.inc, stages.double, stages.dec):
-        stage = pl.process.map(fn, stage, workers=workers, maxsize=64)
-    return stage  # type: ignore[no-any-return]  # it ships no types
+    def start() -> Iterable[Any]:
+        stage: Any = range(n)
+        for fn in (stages.inc, stages.double, stages.dec):
+            stage = pl.process.map(fn, stage, workers=workers, maxsize=64)
+        return stage  # type: ignore[no-any-return]  # it ships no types
+
+    return start
 
 
-def pyper(n: int, workers: int) -> Iterable[Any]:
+def pyper(n: int, workers: int) -> Start:
     from pyper import task
 
     line = task(range, branch=True) | task(stages.inc, workers=workers, multiprocess=True)
     line = line | task(stages.double, workers=workers, multiprocess=True)
     line = line | task(stages.dec, workers=workers, multiprocess=True)
-    return line(n)  # type: ignore[no-any-return]  # it ships no types
+    return lambda: line(n)
 
 
-def mpyx(n: int, workers: int) -> Iterable[Any]:
+def mpyx(n: int, workers: int) -> Start:
     from mpyx import EZ, As, Iter
 
     return EZ(
@@ -75,7 +89,7 @@ def mpyx(n: int, workers: int) -> Iterable[Any]:
     ).items()  # type: ignore[no-any-return]
 
 
-MAKERS: dict[str, Callable[[int, int], Iterable[Any]]] = {
+MAKERS: dict[str, Callable[[int, int], Start]] = {
     "ezflow": ezflow,
     "ezflow, apart": ezflow_apart,
     "nested map(chunksize=64)": nested,
@@ -87,9 +101,9 @@ MAKERS: dict[str, Callable[[int, int], Iterable[Any]]] = {
 
 def rate(library: str, n: int, workers: int) -> dict[str, float]:
     """Stream items, and give how many a second."""
-    made = iter(MAKERS[library](n, workers))
+    start = MAKERS[library](n, workers)
     began = time.perf_counter()
-    count = sum(1 for _ in made)
+    count = sum(1 for _ in start())
     seconds = time.perf_counter() - began
     assert count == n, count
     return {"rate": n / seconds, "seconds": seconds}
@@ -117,6 +131,7 @@ if __name__ == "__main__":
     kind, name, items, count = sys.argv[1:]
     answer = rate(name, int(items), int(count)) if kind == "rate" else memory(int(items), int(count))
     print(json.dumps(answer), flush=True)
-    import os
-
-    os._exit(0)  # pipelines of others do not always end
+    for pid in descendants(os.getpid()):  # pipelines of others, and their processes, do not always end
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    os._exit(0)
