@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..graph.nodes import Chain, Node, words_of
@@ -78,6 +79,33 @@ def _frame(node: Node) -> str:
     return "Zip" if isinstance(node, Rows) else ""
 
 
-def picture_of(root: Node) -> Picture:
-    """Lay a flow out."""
-    return laid_out(root, FlowLayout)
+def picture_of(root: Node, sides: dict[str, Node]) -> Picture:
+    """Lay a flow out, and its side streams below it."""
+    drawn = laid_out(root, FlowLayout)
+    for name, side in sides.items():
+        drawn = _below(drawn, laid_out(side, FlowLayout), name)
+    return drawn
+
+
+def _below(main: Picture, side: Picture, name: str) -> Picture:
+    """Put a side stream below a drawing; what goes into it may come from anywhere, so no arrow leads there."""
+    first = side.boxes[0].path
+    boxes = [
+        replace(
+            box,
+            path=f"{name}/{box.path}",
+            title=f"{name}: {box.title}" if box.path == first else box.title,
+            lane=box.lane + main.lanes,
+        )
+        for box in side.boxes
+    ]
+    arrows = [Edge(f"{name}/{source}", f"{name}/{target}", text) for source, target, text in side.edges]
+    frames = [replace(frame, lane=frame.lane + main.lanes) for frame in side.frames]
+    frames.append(Frame(f"emitted to {name}", 0, main.lanes, side.columns, side.lanes))
+    return Picture(
+        (*main.boxes, *boxes),
+        (*main.arrows, *arrows),
+        (*main.frames, *frames),
+        max(main.columns, side.columns),
+        main.lanes + side.lanes,
+    )

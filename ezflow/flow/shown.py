@@ -24,6 +24,7 @@ class Shown:
     __slots__ = ("_ledger",)
 
     _flow_root: Node
+    _settings: dict[str, Any]
     _ledger: Ledger
 
     def _with(self, **settings: Any) -> Self:
@@ -100,8 +101,9 @@ class Shown:
             Shown by a notebook as a drawing, printed as text.
         """
         from .picture import picture_of
+        from .words import side_roots
 
-        return picture_of(self._flow_root)
+        return picture_of(self._flow_root, side_roots(dict(self._settings)))
 
     @property
     def nodes(self) -> tuple[str, ...]:

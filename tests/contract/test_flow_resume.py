@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import signal
 import subprocess
@@ -25,6 +26,8 @@ from tests.contract.gates import LIMIT, Gate, is_gone, wait_until
 N = 200
 STOP = 120
 """The input at which the first run waits, and is killed."""
+BEFORE = STOP // 8
+"""Inputs that are noted by then, at least: calls hold more and more items, and the last one waits with all of its own."""
 
 
 class Marks:
@@ -67,18 +70,26 @@ import sys
 from pathlib import Path
 from ezflow import ProcessPoolExecutor
 from tests.contract.gates import Gate
-from tests.contract.test_flow_resume import Marks, flow_of, N
+from tests.contract.test_flow_resume import Marks, flow_of
 
 class Open(Gate):
     def __init__(self, folder):
         self.folder, self.path = folder / "gate-arrived", folder / "gate-open"
 
 folder = Path(sys.argv[1])
-flow = flow_of(sys.argv[2], Marks(folder, Open(folder)), folder)
+stop, n = (int(argument) for argument in sys.argv[3:])
+flow = flow_of(sys.argv[2], Marks(folder, Open(folder), stop=stop), folder)
 with ProcessPoolExecutor(2) as pool:
-    outcome = flow.on(pool).run(range(N), journal=folder / "journal")
-print(outcome.n_in, outcome.n_skipped)
+    outcome = flow.on(pool).run(range(n), journal=folder / "journal")
 """
+
+
+def start(folder: Path, shape: str, *, stop: int = STOP, n: int = N) -> subprocess.Popen[str]:
+    """Start a run in a program of its own."""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(folder), shape, str(stop), str(n)], env=env, text=True
+    )
 
 
 @pytest.mark.slow
@@ -86,11 +97,9 @@ print(outcome.n_in, outcome.n_skipped)
 def test_killed_run_goes_on_where_it_was(pool: ProcessPoolExecutor, tmp_path: Path, shape: str) -> None:
     gate = Gate(tmp_path)
     marks = Marks(tmp_path, gate)
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
-    command = [sys.executable, "-c", PROGRAM, str(tmp_path), shape]
-    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as first:
+    with start(tmp_path, shape) as first:
         (pid,) = gate.wait_arrived()
-        wait_until(lambda: noted(tmp_path / "journal") >= STOP // 2, "half of the inputs to be noted")
+        wait_until(lambda: noted(tmp_path / "journal") >= BEFORE, "inputs to be noted")
         os.kill(first.pid, signal.SIGKILL)
         assert first.wait(LIMIT) == -signal.SIGKILL
     wait_until(lambda: is_gone(pid))
@@ -101,7 +110,7 @@ def test_killed_run_goes_on_where_it_was(pool: ProcessPoolExecutor, tmp_path: Pa
     outcome = flow_of(shape, marks, tmp_path).on(pool).run(range(N), journal=tmp_path / "journal")
 
     n_skipped = outcome.n_skipped
-    assert n_skipped >= STOP // 2
+    assert n_skipped >= BEFORE
     assert outcome.n_in == N - n_skipped
     after = marks.read()
     assert set(after) == set(range(N))
@@ -113,6 +122,35 @@ def test_killed_run_goes_on_where_it_was(pool: ProcessPoolExecutor, tmp_path: Pa
         assert set(map(int, written.split())) >= set(range(n_skipped))
     again = flow_of(shape, marks, tmp_path).on(pool).run(range(N), journal=tmp_path / "journal")
     assert (again.n_in, again.n_skipped, marks.read()) == (0, N, after)
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize("shape", ["plain", "batches", "written", "unordered"])
+def test_run_that_is_killed_again_and_again_comes_to_its_end(tmp_path: Path, shape: str) -> None:
+    chance = random.Random(shape)
+    marks = Marks(tmp_path, Gate(tmp_path), stop=-1)
+    path, n, n_kills, code = Path(marks.path), 20_000, 0, -signal.SIGKILL
+    path.touch()
+    while code == -signal.SIGKILL:
+        before = path.stat().st_size
+        aim = before + chance.randrange(1, 20_000)  # bytes, some thousand inputs
+        with start(tmp_path, shape, stop=-1, n=n) as run:
+            wait_until(lambda run=run, aim=aim: run.poll() is not None or path.stat().st_size >= aim)  # type: ignore[misc]
+            run.kill()
+            code = run.wait(LIMIT)
+        n_kills += code == -signal.SIGKILL
+        done = noted(tmp_path / "journal")
+        assert Counter(marks.read()).keys() >= set(range(done)) or shape == "unordered"
+    after = marks.read()
+
+    assert code == 0
+    assert n_kills > 3
+    assert set(after) == set(range(n))
+    assert noted(tmp_path / "journal") == n
+    if shape == "written":
+        # A line may have been cut off where the process ended, and its input ran again.
+        lines = (tmp_path / "out.txt").read_text().split()
+        assert {int(line) for line in lines} >= set(range(n))
 
 
 def noted(path: Path) -> int:

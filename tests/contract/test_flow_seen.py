@@ -332,6 +332,19 @@ def test_picture_in_other_languages() -> None:
     assert SHAPES._repr_mimebundle_()["image/svg+xml"].startswith("<svg")
 
 
+def test_side_streams_lie_below() -> None:
+    flow = Flow(work.emitting, work.inc).xcut("db", work.listed, Batch(4)).xcut("log", work.shown)
+
+    assert flow.nodes == ("1", "2", "db/1", "db/2", "log/1")
+    assert flow.edges == (("1", "2", ""), ("db/1", "db/2", ""))
+    assert str(flow.picture()).splitlines() == [
+        "emitting ─────▶ inc",
+        "db: listed ───▶ Batch(4)",
+        "log: shown",
+    ]
+    assert ">emitted to log<" in flow.picture().to_svg()
+
+
 def test_graph_in_a_flow_is_one_box() -> None:
     from ezflow import EZ
 

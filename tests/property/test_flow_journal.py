@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ezflow import ProcessPoolExecutor
 from ezflow.flow.flow import Flow
 from ezflow.flow.journal import Span
-from ezflow.flow.kit import Batch, Broadcast, Filter, Parallel, Rebatch, Route, Seq, Unbatch, Window, Zip
+from ezflow.flow.kit import Batch, Broadcast, Filter, Map, Parallel, Rebatch, Route, Seq, Unbatch, Window, Zip
 from tests import flowwork as work
 
 N = 40
@@ -34,6 +34,7 @@ def times(x: int) -> Iterator[int]:
 SHAPES: list[list[Any]] = [
     [same],
     [times, Filter(bool)],
+    [Map(times).stream(1), Batch(3)],
     [Batch(7)],
     [Batch(3), Unbatch(), Batch(5), Rebatch(4), Unbatch()],
     [Window(4, 2)],
