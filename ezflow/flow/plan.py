@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 Path = tuple[str, ...]
 
-AT_ONCE = 16
-"""Items that one packet brings to a stage of coroutines, each a call of its own (chosen)."""
-
 MOST_AT_ONCE = 100
 """Coroutines of one stage, without `As`.  Larger: more sockets and files are open; smaller: less is waited for (chosen)."""
 
@@ -114,8 +111,9 @@ class _Builder:
                     " use asyncio.timeout inside of the function, or run it on a pool."
                 )
             work.is_async = True
-            work.chunk = AT_ONCE
+            work.most = 1  # a packet of several would wait for its slowest
             work.limit = MOST_AT_ONCE if work.limit is None else work.limit
+            self.machine.settings.n_packets = max(self.machine.settings.n_packets, work.limit)
         return work
 
     def group(self, group: list[tuple[Node, Path]], after: Operation, *, in_branch: bool) -> Operation:

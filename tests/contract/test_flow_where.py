@@ -178,6 +178,20 @@ def test_errors_of_coroutines(pool: ProcessPoolExecutor) -> None:
     assert [out.item for out in flow.results().stream(range(9)) if not out] == [3]
 
 
+def test_coroutine_that_is_done_waits_for_no_other() -> None:
+    gate = threading.Event()
+
+    async def waits(x: int) -> int:
+        while x and not gate.is_set():
+            await asyncio.sleep(0.001)
+        return x
+
+    with Flow(waits).on("async").stream(range(5)) as stream:
+        assert next(stream) == 0
+        gate.set()
+        assert list(stream) == [1, 2, 3, 4]
+
+
 def test_closing_cancels_coroutines(pool: ProcessPoolExecutor) -> None:
     ended = threading.Event()
 
