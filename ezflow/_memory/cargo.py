@@ -31,6 +31,9 @@ TELL_FROM: Final = 1 << 20
 """Bytes, in all, from which on whoever has lent memory is told at once that it is free again; of less it hears with
 the next message (chosen)."""
 
+_WANT: Final = (OSError, ImportError)
+"""What says that there is no memory or no descriptor, also none to import with, or a limit on file sizes."""
+
 ENTRY: Final = Struct("=QQQQQB7x")
 """One buffer: number of the loan, number of the segment, its size, offset and size of the buffer, `how`."""
 
@@ -65,16 +68,18 @@ def stow(
     All smaller ones travel in one segment; each large buffer has one that others may share.  Where there is no memory
     or no descriptor for a segment, the bytes themselves are given.  What is `shared` is nobody's to write to.
     """
-    from .segments import SHARED_FROM, aligned, arena_now
-
     raws = [buffer.raw() for buffer in buffers]
+    try:
+        from .segments import SHARED_FROM, aligned, arena_now
+    except _WANT:
+        return [*(raw.tobytes() for raw in raws), *([b"".join(stream)] if stream else [])]
     parts: list[Part] = [b""] * len(raws)
     together: list[int] = []
     for at, raw in enumerate(raws):
         if raw.nbytes >= SHARED_FROM:
             try:
                 parts[at] = Span(arena_now().lend_shared(raw), 0, raw.nbytes)
-            except OSError:
+            except _WANT:
                 parts[at] = raw.tobytes()
         else:
             together.append(at)
@@ -94,7 +99,7 @@ def stow(
         if stream:
             lease.segment.fill(stream, offset)
             parts.append(Span(lease, offset, n_stream))
-    except OSError:  # no memory, no descriptor, a limit on file sizes
+    except _WANT:
         for at in together:
             parts[at] = raws[at].tobytes()
         if stream:
