@@ -55,7 +55,13 @@ class Belongings(Exchange):
     def words(self, call: int, beside: Sequence[Part]) -> bytes:
         """Give what goes before a message: what is returned, and what is lent with it."""
         word = self.word()
-        return word + self.lend(call, beside) if beside else word
+        if not beside:
+            return word
+        if not self.has_lent:
+            from .._memory.segments import arena_now
+
+            arena_now().listen(_wait_for_idleness)  # somebody does: what comes back is used again
+        return word + self.lend(call, beside)
 
     @property
     def has_spare(self) -> bool:
@@ -82,3 +88,7 @@ def put_aside(payload: bytes, beside: list[Part]) -> bytes:
         return payload
     beside += stow((), [payload])
     return b""
+
+
+def _wait_for_idleness() -> None:
+    """Take note of memory that came back: the loop gives it up when it has had nothing to do for a while."""
