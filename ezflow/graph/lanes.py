@@ -166,25 +166,49 @@ if hasattr(os, "register_at_fork"):
 # ---------------------------------------------------------------- lanes
 
 
-class PoolLane:
+class _Lane:
+    """What lanes have in common: they do nothing about runs, and find the lanes of steps with executors of their own."""
+
+    __slots__ = ("_lanes", "fuses")
+
+    is_quick = False
+
+    def __init__(self, *, fuses: bool = True) -> None:
+        self.fuses = fuses
+        self._lanes: dict[int, Lane] = {}
+
+    def for_step(self, on: Any) -> Lane:
+        """Give the lane of a step with an executor of its own."""
+        if isinstance(on, str):  # a default executor, which may be another one the next time
+            return lane_of(on)
+        found = self._lanes.get(id(on))
+        if found is None:
+            found = self._lanes[id(on)] = lane_of(on)
+        return found
+
+    def begin(self, run: Run) -> None:
+        """Learn that a run has begun."""
+
+    def end(self, run: Run) -> None:
+        """Learn that it starts no more calls."""
+
+    def desk(self) -> Any:
+        """Give what futures of runs turn to."""
+        return conductor()
+
+
+class PoolLane(_Lane):
     """A pool of ours: no future for each call, and every option is the pool's business."""
 
-    __slots__ = ("_lanes", "fuses", "is_quick", "options", "pool")
+    __slots__ = ("options", "pool")
+
+    is_quick = True
 
     def __init__(self, pool: ProcessPoolExecutor) -> None:
         self.pool = pool
         options = pool._options
         self.options = NOTHING if options is None else options.without("named", "progress")
-        self.fuses = not any(name in self.options for name in _SWITCH_FUSION_OFF)
-        self.is_quick = True
-        self._lanes: dict[int, Lane] = {}
-
-    def for_step(self, on: Any) -> Lane:
-        """Give the lane of a step with an executor of its own."""
-        found = self._lanes.get(id(on))
-        if found is None:
-            found = self._lanes[id(on)] = lane_of(on)
-        return found
+        super().__init__(fuses=not any(name in self.options for name in _SWITCH_FUSION_OFF))
 
     def begin(self, run: Run) -> None:
         """Keep the pool open for the run."""
@@ -276,35 +300,15 @@ class PoolLane:
             leg.engine.cancel_waiting([leg.call])
 
 
-class OtherLane:
+class OtherLane(_Lane):
     """An executor of another library, or a pool of ours whose `submit` somebody replaced."""
 
-    __slots__ = ("_executor", "_is_ours", "_lanes", "fuses")
-
-    is_quick = False
+    __slots__ = ("_executor", "_is_ours")
 
     def __init__(self, executor: Any, *, is_ours: bool = False) -> None:
+        super().__init__()
         self._executor = executor
         self._is_ours = is_ours
-        self._lanes: dict[int, Lane] = {}
-        self.fuses = True
-
-    def for_step(self, on: Any) -> Lane:
-        """Give the lane of a step with an executor of its own."""
-        found = self._lanes.get(id(on))
-        if found is None:
-            found = self._lanes[id(on)] = lane_of(on)
-        return found
-
-    def begin(self, run: Run) -> None:
-        """Nothing to do."""
-
-    def end(self, run: Run) -> None:
-        """Nothing to do."""
-
-    def desk(self) -> Any:
-        """Give what futures of runs turn to."""
-        return conductor()
 
     def start(self, leg: Leg, step: Step, args: list[Any], kwargs: dict[str, Any], limits: Limits) -> None:
         """Submit the call."""
@@ -349,27 +353,17 @@ class _PassOn:
             leg._deliver(Relayed(future))
 
 
-class InlineLane:
+class InlineLane(_Lane):
     """The thread itself: plain calls, one after the other, for a debugger; and a graph inside a worker."""
 
     __slots__ = ()
 
-    fuses = False
-    is_quick = False
+    def __init__(self) -> None:
+        super().__init__(fuses=False)
 
     def for_step(self, on: Any) -> Lane:
         """Give this lane, whatever a step wants."""
         return self
-
-    def begin(self, run: Run) -> None:
-        """Nothing to do."""
-
-    def end(self, run: Run) -> None:
-        """Nothing to do."""
-
-    def desk(self) -> Any:
-        """Give what futures of runs turn to."""
-        return conductor()
 
     def start(self, leg: Leg, step: Step, args: list[Any], kwargs: dict[str, Any], limits: Limits) -> None:
         """Call it."""

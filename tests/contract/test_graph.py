@@ -28,7 +28,7 @@ from ezflow import (
     star,
     task,
 )
-from ezflow.graph.lanes import default_pool
+from ezflow.graph.lanes import close_defaults, default_pool
 from tests import graphwork as work
 
 LIMIT = 60.0
@@ -62,6 +62,8 @@ def test_graph_is_called_submitted_awaited_and_mapped(pool: ProcessPoolExecutor)
     assert list(added.map([1, 2], [10, 20])) == [13, 24]
     assert list(added.map([], [])) == []
     assert list(added.map([1, 2], [10, 20], buffersize=1)) == [13, 24]
+    with pytest.raises(TypeError, match="buffersize must be an integer"):
+        added.map([1], [2], buffersize=1.5)  # type: ignore[arg-type]
     assert sorted(added.unordered().map([1, 2], [10, 20])) == [13, 24]
     assert added.background().map([1, 2], [10, 20]).result(LIMIT) == [13, 24]
     assert added.map.background()([1, 2], [10, 20]).result(LIMIT) == [13, 24]
@@ -107,12 +109,12 @@ def test_stages_have_executors_of_their_own(pool: ProcessPoolExecutor) -> None:
     graph = EZ({"process": work.pid, "thread": task(work.pid).on("thread")}).on(pool)
     try:
         found = graph(1)
+        close_defaults()
+        again = graph(1)  # in new threads
     finally:
-        from ezflow.graph.lanes import close_defaults
-
         close_defaults()
 
-    assert found["thread"] == work.pid()
+    assert found["thread"] == again["thread"] == work.pid()
     assert found["process"] != work.pid()
     inline = graph.on("inline")(1)
     assert inline["thread"] == inline["process"] == work.pid()
