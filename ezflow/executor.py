@@ -389,6 +389,23 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
             call.context = context
         if plan is not None:
             plan.mark(call, deadline)
+        self._hand_over(engine, call, sink)
+
+    def _post_bytes(
+        self, sink: Future[Any] | Slot | Leg, payload: bytes, label: str, context: Context, index: int = 0
+    ) -> None:
+        """Hand a call to the engine that was put together from bytes, and has no options."""
+        engine = self._engine
+        if engine is None or not engine.ready or engine.is_broken:
+            engine = self._open_engine()
+        call = Call(engine.next_id(), payload, (), label, sink)
+        call.index = index
+        if self._output:
+            call.context = context
+        self._hand_over(engine, call, sink)
+
+    def _hand_over(self, engine: Engine, call: Call, sink: Future[Any] | Slot | Inbox | Leg) -> None:
+        """Tell the sink of its call, and the engine of both."""
         if type(sink) is Slot or type(sink) is Inbox:
             sink.call = call
         else:

@@ -285,7 +285,6 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
         meter: Meter | None = None,
     ) -> GraphFuture[Any]:
         """Start a run; give its future."""
-        self._check_words()
         lane = self._lane()
         step = None
         if type(lane) is lanes.PoolLane:
@@ -365,6 +364,7 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
 
     def _find_way(self) -> tuple[Node, Options | None]:
         """Give what a run does, and the options that mean all of it."""
+        self._check_words()
         root = self._root
         if isinstance(root, Call):
             return self._steps(), None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .._sealed import SealedAnswer
+from .._wire.forms import LONGEST, body_of, body_of_scalar
 from . import wording
 from .inside import add_note
 
@@ -176,6 +177,15 @@ def is_plain(handle: Sealed | None) -> bool:
             b"\x93" in payload or b"\x82" in payload or b"\x83" in payload or b"\x84" in payload
         )
     return type(handle) is Value and type(handle.value) in _PLAIN and handle.value.__sizeof__() < _QUICK_BELOW
+
+
+def body_in(handle: Sealed | None) -> bytes | None:
+    """Give the bytes of plain data that a handle holds, to be put into a call; None if it has to be looked at."""
+    if type(handle) is SealedAnswer:
+        return body_of(handle._payload) if handle._beside is None and not handle.stays_packed else None
+    if type(handle) is Value and type(handle.value) in _PLAIN and handle.value.__sizeof__() < LONGEST:
+        return body_of_scalar(handle.value)
+    return None
 
 
 def opened(handle: Sealed) -> Any:

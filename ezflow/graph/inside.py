@@ -1,9 +1,11 @@
 """What runs inside a worker: several functions as one call, and functions that are named by a text.
 
-A worker imports this module and nothing else of the package.
+A worker imports this module and nothing else of this package.
 """
 
 from __future__ import annotations
+
+from .._engine.finish import UNFINISHED, collect, finish
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
@@ -107,7 +109,8 @@ def run_chain(calls: tuple[tuple[str, Callable[..., Any], str], ...], /, *args: 
                 value = apply(mode, fn, (value,), {})
             else:
                 value = fn(value)
-            value = finished(value)
+            if type(value) in UNFINISHED:
+                value = finished(value)
         except Exception as error:
             if note:
                 add_note(error, note)
@@ -126,8 +129,6 @@ def add_note(error: BaseException, note: str) -> None:
 
 def finished(value: Any) -> Any:
     """Give what an unfinished value stands for: what a coroutine returns, the list of a generator's items."""
-    from .._engine.finish import UNFINISHED, finish
-
     if type(value) not in UNFINISHED:
         return value
     from .._engine.current import running
@@ -144,8 +145,6 @@ def _finished_here(value: Any) -> Any:
     if type(value) is GeneratorType:
         return list(value)
     import asyncio
-
-    from .._engine.finish import collect
 
     coroutine = collect(value) if type(value) is AsyncGeneratorType else value
     try:

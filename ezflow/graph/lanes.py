@@ -10,13 +10,16 @@ import os
 import sys
 import threading
 from time import monotonic
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+from .._context import travelling
 from .._engine.current import running
 from .._plan import Plan as CallPlan
 from .._sealed import SealedError
 from .._task import Carrier
 from .._through import Relayed
+from .._wire.forms import LONGEST, Form
 from ..executor import ProcessPoolExecutor
 from ..modifiers import Front
 from ..options import NOTHING, Options
@@ -30,6 +33,7 @@ from .run import NO_LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextvars import Context
     from typing import Final
 
     from .plan import Step
@@ -186,6 +190,18 @@ class _Lane:
             found = self._lanes[id(on)] = lane_of(on)
         return found
 
+    def takes_along(self, context: Context) -> bool:
+        """Tell whether calls take values of context variables along."""
+        return True
+
+    def form(self, step: Step) -> Form | None:
+        """Give the form of a call that can be put together from bytes."""
+        return None
+
+    def send(self, leg: Leg, form: Form, args: list[bytes], named: list[bytes]) -> None:
+        """Start such a call."""
+        raise NotImplementedError
+
     def begin(self, run: Run) -> None:
         """Learn that a run has begun."""
 
@@ -223,12 +239,28 @@ class PoolLane(_Lane):
         engine = self.pool._engine
         return engine if engine is not None and engine.ready else self.pool._open_engine()
 
+    def takes_along(self, context: Context) -> bool:
+        """Tell whether calls take values of context variables along."""
+        return bool(travelling(context, self.pool._codec.home_of))
+
+    def form(self, step: Step) -> Form | None:
+        """Give the form of a call of an importable function that has no options."""
+        prepared = step.packed
+        if prepared is None or prepared[0] is not self.options:
+            prepared = step.packed = self._prepare(step)
+        form: Form | None = prepared[5]
+        return form if form is not None and form.is_current() and self.pool._seed is None else None
+
+    def send(self, leg: Leg, form: Form, args: list[bytes], named: list[bytes]) -> None:
+        """Post the call."""
+        self.pool._post_bytes(leg, form.fill(args, named), leg.step.label, leg.run.context)
+
     def start(self, leg: Leg, step: Step, args: list[Any], kwargs: dict[str, Any], limits: Limits) -> None:
         """Post the call."""
         prepared = step.packed
         if prepared is None or prepared[0] is not self.options:
             prepared = step.packed = self._prepare(step)
-        _, fn, prefix, plan, is_stable = prepared
+        _, fn, prefix, plan, is_stable, _ = prepared
         if not is_stable:  # whether code is importable may change
             step.packed = None
         deadline = None if plan is None else plan.deadline()
@@ -260,17 +292,23 @@ class PoolLane(_Lane):
         if prepared is None or prepared[0] is not self.options:
             prepared = self._prepare(step)
             step.packed = prepared if prepared[4] else None
-        _, fn, prefix, plan, _ = prepared
+        _, fn, prefix, plan, _, _ = prepared
         if deadline is None and plan is not None:
             deadline = plan.deadline()
         elif deadline is not None and plan is None:
             plan = CallPlan.of(Options(within=max(deadline - monotonic(), 0.0)))
         self.pool._post(sink, fn, (*prefix, *args), kwargs, plan, deadline, index, label=step.label)
 
-    def _prepare(self, step: Step) -> tuple[Options, Any, tuple[Any, ...], CallPlan | None, bool]:
+    def _prepare(
+        self, step: Step
+    ) -> tuple[Options, Any, tuple[Any, ...], CallPlan | None, bool, Form | None]:
         fn, prefix, is_stable = sent(step)
         options = self._options_of(step)
-        return self.options, fn, prefix, CallPlan.of(options) if len(options) else None, is_stable
+        plan = CallPlan.of(options) if len(options) else None
+        form = None
+        if plan is None and step.is_bare and type(fn) is FunctionType and sum(map(len, prefix)) < LONGEST:
+            form = Form(fn, prefix, len(step.args), [name for name, _ in step.names])
+        return self.options, fn, prefix, plan, is_stable, form
 
     def _options_of(self, step: Step) -> Options:
         options = self.options.under(step.options)

@@ -28,14 +28,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .._sealed import SealedError
 from . import wording
 from .conductor import conductor
-from .handles import Cancelled, Envelope, Failure, Joined, Noted, Value, is_plain, opened
-from .plan import CALL, DICT, EACH, TUPLE, UNPACK, plan
+from .handles import Cancelled, Envelope, Failure, Joined, Noted, Value, body_in, is_plain, opened
+from .plan import CALL, DICT, EACH, TUPLE, UNPACK, by_height, plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Final
 
     from .._call import Call, Sealed
+    from .._wire.forms import Form
     from ..options import Options, Retry
     from .nodes import Node
     from .plan import Plan, Step
@@ -70,6 +71,16 @@ class Lane(Protocol):
     """Whether neighbours may be one call."""
     is_quick: bool
     """Whether a call of an importable function with plain data can be started on any thread."""
+
+    def takes_along(self, context: Context) -> bool:
+        """Tell whether calls take values of context variables along, whose packing may run user code."""
+        raise NotImplementedError
+
+    def form(self, step: Step) -> Form | None:
+        """Give the form of a call that can be put together from bytes, on any thread: no user code runs by that."""
+
+    def send(self, leg: Leg, form: Form, args: list[bytes], named: list[bytes]) -> None:
+        """Start such a call."""
 
     def start(self, leg: Leg, step: Step, args: list[Any], kwargs: dict[str, Any], limits: Limits) -> None:
         """Start the call of a step; its end goes to the leg.  May raise, and then nothing was started."""
@@ -183,7 +194,10 @@ class Run:
     """
 
     __slots__ = (
+        "_bodies",
         "_inbox",
+        "_is_quick",
+        "_is_sorted",
         "_left",
         "_n_open",
         "_ready",
@@ -229,8 +243,11 @@ class Run:
         self._waits = plan.waits[:]
         self._left = plan.left[:]
         self._values: dict[int, Any] | None = None
+        self._bodies: dict[int, bytes | None] | None = None
         self._watchers: dict[int, list[Sink]] | None = None
         self._ready: list[Step] = []
+        self._is_sorted = True
+        self._is_quick = lane.is_quick and not (len(self.context) and lane.takes_along(self.context))
         self._rescues: list[tuple[Leg, Options, Sealed]] = []
         self._n_open = len(plan.steps)
         self._settled = False
@@ -252,7 +269,7 @@ class Run:
         self._turn.acquire()
         try:
             self.slots[: len(inputs)] = inputs
-            self._ready.extend(self.plan.first)
+            self._ready.extend(self.plan.first)  # the most urgent last
             if self.plan.result < self.plan.n_inputs:
                 self._settle(inputs[self.plan.result])
             self._advance(may_open=True)
@@ -264,13 +281,10 @@ class Run:
     def tell(self, event: tuple[Any, ...]) -> None:
         """Put an event into the inbox, and see to it that somebody works it off."""
         self._inbox.append(event)
-        if not self._turn.locked():
-            try:
-                self._work(may_open=False)
-            except (
-                BaseException
-            ):  # a fault of ours, which is not to end whoever tells; the conductor shows it
-                conductor().put(self)
+        try:
+            self._work(may_open=False)
+        except BaseException:  # a fault of ours, which is not to end whoever tells; the conductor shows it
+            conductor().put(self)
 
     def cancel(self, *, waiting_only: bool = False) -> None:
         """Cancel the whole run; or only what has not started."""
@@ -304,12 +318,9 @@ class Run:
     # ---------------------------------------------------------------- whoever holds the turn
 
     def _take(self, event: tuple[Any, ...]) -> None:
+        """Take an event that is no end."""
         kind = event[0]
-        if kind == _ENDED:
-            ended: Leg = event[1]
-            if self.legs.get(ended.step.index) is ended:
-                self._ended(ended, event[2])
-        elif kind == _WATCHED:
+        if kind == _WATCHED:
             _, slot, sink = event
             handle = self.slots[slot]
             if handle is not None:
@@ -351,8 +362,10 @@ class Run:
                 sealed = Envelope(Failure(sealed, step.note) if sealed.failed else sealed)
         if sealed.failed:
             self._fail(step, Failure(sealed, step.note), FAILED)
-        else:
-            self._fill(step, (sealed,))
+            return
+        self.states[step.index] = DONE
+        self._n_open -= 1
+        self._put(step, step.outs[0], sealed)
 
     def _rescue(self, failed: Leg, options: Options, sealed: Sealed) -> None:
         """Put something in the place of a failure."""
@@ -389,20 +402,28 @@ class Run:
         self.states[step.index] = DONE
         self._n_open -= 1
         for slot, handle in zip(step.outs, handles, strict=True):
-            self.slots[slot] = handle
-            if self._watchers is not None:
-                for sink in self._watchers.pop(slot, ()):
-                    _tell(sink, handle)
-            if slot == self.plan.result:
-                self._settle(
-                    Noted(handle, step.note) if step.kind == CALL and type(handle) is not Value else handle
-                )
-            for user in self.plan.users[slot]:
-                self._waits[user.index] -= 1
-                if not self._waits[user.index] and self.states[user.index] is PENDING:
-                    self._ready.append(user)
-            if not self.keep and not self._left[slot]:
-                self.slots[slot] = None
+            self._put(step, slot, handle)
+
+    def _put(self, step: Step, slot: int, handle: Sealed) -> None:
+        """Put a result into its slot, and see who has waited for just that."""
+        self.slots[slot] = handle
+        if self._watchers is not None:
+            for sink in self._watchers.pop(slot, ()):
+                _tell(sink, handle)
+        plan = self.plan
+        if slot == plan.result:
+            self._settle(
+                Noted(handle, step.note) if step.kind == CALL and type(handle) is not Value else handle
+            )
+        waits = self._waits
+        for user in plan.users[slot]:
+            at = user.index
+            waits[at] -= 1
+            if not waits[at] and self.states[at] is PENDING:
+                self._ready.append(user)
+                self._is_sorted = False
+        if not self.keep and not self._left[slot]:
+            self.slots[slot] = None
 
     def _fail(self, step: Step, handle: Sealed, state: str) -> None:
         """Note that a step gives nothing, and so nothing of what depends on it."""
@@ -458,41 +479,88 @@ class Run:
         left: list[Step] = []  # that need somebody who may run user code
         while True:
             while inbox:
-                self._take(inbox.popleft())
+                event = inbox.popleft()
+                if event[0] == _ENDED:
+                    ended: Leg = event[1]
+                    if self.legs.get(ended.step.index) is ended:
+                        self._ended(ended, event[2])
+                else:
+                    self._take(event)
             if self._rescues and may_open:
                 self._rescue(*self._rescues.pop())
                 continue
             if not ready:
                 break
-            if len(ready) > 1:
-                ready.sort(key=_by_height)
+            if not self._is_sorted:
+                self._is_sorted = True
+                if len(ready) > 1:
+                    ready.sort(key=by_height)
             step = ready.pop()
             if self.states[step.index] is not PENDING:
                 continue
-            if not may_open and not self._is_harmless(step):
-                left.append(step)
-                continue
             try:
-                self._begin(step)
+                if not (step.is_bare and self._is_quick and self._begin_quickly(step)):
+                    if may_open or self._is_harmless(step):
+                        self._begin(step)
+                    else:
+                        left.append(step)
             except BaseException as error:
                 self.legs.pop(step.index, None)
                 self._fail(step, Failure(SealedError(error), step.note), FAILED)
                 if not isinstance(error, Exception):
                     self._stop(waiting_only=False)
                     raise
-        ready.extend(left)
+        if left:
+            ready.extend(left)
+            self._is_sorted = False
         if not self._n_open:
             self._n_open = -1
             self.lane.end(self)
-            self._values = None
+            self._values = self._bodies = None
+            self._waits = self._left = _NONE  # a run may be kept for long
             # A kept future is to keep its parts alive, but no pool, and there is to be no cycle.
             self.lane, self.sink, self.context = _NO_LANE, _NOBODY, _EMPTY
+
+    def _begin_quickly(self, step: Step) -> bool:
+        """Start a call by putting together the bytes that came, if it can be; this runs no user code."""
+        lane = self.lane
+        form = lane.form(step)
+        if form is None or self.limits is not NO_LIMITS:
+            return False
+        args = []
+        for slot in step.args:
+            body = self._body(slot)
+            if body is None:
+                return False
+            args.append(body)
+        named = []
+        for _, slot in step.names:
+            body = self._body(slot)
+            if body is None:
+                return False
+            named.append(body)
+        leg = self._leg(step)
+        leg.lane = lane
+        lane.send(leg, form, args, named)
+        for slot in step.slots:
+            self._used(slot)
+        return True
+
+    def _body(self, slot: int) -> bytes | None:
+        """Give the bytes of what a slot holds, if they can stand in a call; made once for all who need them."""
+        bodies = self._bodies
+        if bodies is None:
+            bodies = self._bodies = {}
+        elif slot in bodies:
+            return bodies[slot]
+        body = bodies[slot] = body_in(self.slots[slot])
+        return body
 
     def _is_harmless(self, step: Step) -> bool:
         """Tell whether a step can begin without running any user code."""
         if step.kind in (TUPLE, DICT):
             return True
-        if step.kind != CALL or not step.is_bare or len(self.context) or not self.lane.is_quick:
+        if not step.is_bare or not self._is_quick:
             return False
         slots = self.slots
         values = self._values or ()
@@ -540,6 +608,8 @@ class Run:
         if not self._left[slot]:
             if self._values is not None:
                 self._values.pop(slot, None)
+            if self._bodies is not None:
+                self._bodies.pop(slot, None)
             if not self.keep and slot != self.plan.result:
                 self.slots[slot] = None
 
@@ -581,11 +651,8 @@ class _Nobody:
 
 _NOBODY: Final = _Nobody()
 _NO_LANE: Any = None
+_NONE: Final[list[int]] = []
 _EMPTY: Final = Context()
-
-
-def _by_height(step: Step) -> tuple[int, int]:
-    return step.height, -step.index
 
 
 def _tell(sink: Sink, handle: Sealed) -> None:
