@@ -235,7 +235,8 @@ class Run:
         self.sink = sink
         self.keep = keep
         self.limits = limits
-        self.context = copy_context() if context is None else context
+        context = copy_context() if context is None else context
+        self.context = context if len(context) else _EMPTY
         self.slots: list[Sealed | None] = [None] * plan.n_slots
         self.states = [PENDING] * len(plan.steps)
         self.legs: dict[int, Leg] = {}
@@ -248,7 +249,7 @@ class Run:
         self._ready: list[Step] = []
         self._is_sorted = True
         self._is_quick = lane.is_quick and not (len(self.context) and lane.takes_along(self.context))
-        self._rescues: list[tuple[Leg, Options, Sealed]] = []
+        self._rescues: list[tuple[Leg, Options, Sealed]] | None = None
         self._n_open = len(plan.steps)
         self._settled = False
         self._stopped = False
@@ -355,6 +356,8 @@ class Run:
         options = step.options
         if step.treats_end and options is not None:
             if sealed.failed and ("otherwise" in options or ("catch" in options and not leg.is_rescue)):
+                if self._rescues is None:
+                    self._rescues = []
                 self._rescues.append((leg, options, sealed))
                 self.legs[step.index] = leg
                 return
