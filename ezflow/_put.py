@@ -48,11 +48,11 @@ def put(value: T) -> Ref[T]:
     from ._wire.keeping import keep
 
     try:
-        parts, names = keep(value, _is_known)
+        parts, names = keep(value, _is_known, "value")
     except Exception as error:
-        from ._wire.keeping import explain
+        from ._wire.diagnose import for_caller
 
-        explained = explain(error, value)
+        explained = for_caller(error, "argument", "put")
         raise explained from explained.__cause__
     return Ref(parts, names)
 

@@ -211,6 +211,7 @@ OF_A_WORKER = {
     "ezflow._engine",
     "ezflow._engine.belongings",
     "ezflow._engine.current",
+    "ezflow._engine.exchange",
     "ezflow._engine.finish",
     "ezflow._engine.descriptors",
     "ezflow._engine.lifeline",

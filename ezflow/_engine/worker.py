@@ -33,6 +33,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from .._interrupt import CallInterrupted
+from .._memory.cargo import SPARE_SECONDS
 from .._tracebacks import pack_exception
 from .._wire.messages import (
     AGAIN,
@@ -74,9 +75,6 @@ if TYPE_CHECKING:
 
 READ_SIZE: Final = 1 << 16
 """Bytes asked for by one read, into a buffer that is kept (see `channel`)."""
-
-SPARE_SECONDS: Final = 5
-"""Seconds without work after which memory that is kept for large results is given back to the system."""
 
 JOIN_BELOW: Final = 1 << 16
 """Bytes below which header and payload are joined to one write."""
@@ -473,8 +471,7 @@ class _Loop:
                 while self._records:
                     self._sock.sendall(self._records.popleft())
                 if beside or self._belongings.has_word:
-                    for frame in self._belongings.frames(call, beside):
-                        self._sock.sendall(frame)
+                    self._sock.sendall(self._belongings.words(call, beside))
                 if len(payload) < JOIN_BELOW:
                     self._sock.sendall(head + payload)
                 else:
@@ -538,12 +535,11 @@ class _Loop:
             window.call = was_open
             window.strike()
 
-    def _tell(self, frames: Sequence[bytes]) -> None:
+    def _tell(self, frame: bytes) -> None:
         """Send word that belongs to no call, while there is none."""
         try:
             with self._sending:
-                for frame in frames:
-                    self._sock.sendall(frame)
+                self._sock.sendall(frame)
         except OSError:
             os._exit(1)
 

@@ -18,11 +18,18 @@ ASIDE_FROM: Final = 1 << 16
 """Bytes from which on a buffer travels beside its message.
 
 Smaller: more messages pay for a loan, 10 to 20 microseconds; larger: more bytes go through the socket, at about
-1 GB/s (`python -m tests.bench.memory` shows both).
+1 GB/s (`python -m tests.bench.scaling` shows both).
 """
 
 STREAM_FROM: Final = 1 << 18
 """Bytes from which on the message itself is put into a segment."""
+
+SPARE_SECONDS: Final = 5.0
+"""Seconds without use after which memory is given back to the system (chosen)."""
+
+TELL_FROM: Final = 1 << 20
+"""Bytes, in all, from which on whoever has lent memory is told at once that it is free again; of less it hears with
+the next message (chosen)."""
 
 ENTRY: Final = Struct("=QQQQQB7x")
 """One buffer: number of the loan, number of the segment, its size, offset and size of the buffer, `how`."""
@@ -74,7 +81,7 @@ def stow(
     n_stream = sum(map(len, stream))
     total = sum(aligned(raws[at].nbytes) for at in together) + n_stream
     if not total:
-        return parts if not stream else [*parts, b""]
+        return parts
     try:
         lease = arena_now().lend(total)
         lease.is_shared = shared

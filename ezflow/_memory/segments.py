@@ -10,10 +10,16 @@ from collections import deque
 from itertools import count
 from time import monotonic
 
+from .cargo import TELL_FROM
+
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any, Final
+    from typing import Any, Final, TypeAlias
+
+    from .cargo import Part
+
+    Piece: TypeAlias = "bytes | memoryview | tuple[Any, int, int]"
 
 SMALLEST: Final = 1 << 16
 """Bytes of the smallest segment."""
@@ -33,9 +39,6 @@ SHARED_FROM: Final = 1 << 25
 
 Below, the receiver gets memory of its own, into which it may write without a page fault for each 4 KiB.
 """
-
-TELL_FROM: Final = 1 << 20
-"""Bytes from which on memory that came back is worth being given up after a while without use."""
 
 RECENT: Final = 4
 """Shared segments that are kept for the next call although no call holds them; fewer if they are large."""
@@ -157,7 +160,6 @@ class Arena:
         self.used = 0.0  # when something was lent last
         self._listeners: tuple[Callable[[], None], ...] = ()
         self.n_made = 0
-        self.n_warm = 0
 
     def listen(self, tell: Callable[[], None]) -> None:
         """Have `tell` called, from finalisers, when large memory comes back."""
@@ -186,7 +188,6 @@ class Arena:
         size = size_class(nbytes)
         try:
             segment = self._free[size].pop()
-            self.n_warm += 1
         except (KeyError, IndexError):
             segment = self._make(size)
         return Lease(self, segment)
@@ -223,6 +224,10 @@ class Arena:
                 recent.popleft()
             except IndexError:
                 return  # another thread was faster
+
+    def foreign(self, fd: int, nbytes: int) -> Segment:
+        """Number a segment of another process."""
+        return Segment(next(self._numbers), fd, nbytes)
 
     def _make(self, size: int) -> Segment:
         fd = _open_memory()
@@ -276,14 +281,18 @@ class Arena:
 
 
 class ForeignLease(Lease):
-    """A lease on what another process has lent to this one, to be handed on; `loan` ends with it."""
+    """A lease on what another process has lent to this one, to be handed on.
+
+    `loan` ends with it; the descriptor is to live as long.
+    """
 
     __slots__ = ("_loan",)
 
     is_foreign = True
 
-    def __init__(self, segment: Segment, loan: Any) -> None:
-        super().__init__(arena_now(), segment)
+    def __init__(self, fd: int, nbytes: int, loan: Any) -> None:
+        arena = arena_now()
+        super().__init__(arena, arena.foreign(fd, nbytes))
         self.is_shared = True
         self._loan = loan
 
@@ -295,37 +304,45 @@ class ForeignLease(Lease):
         pass  # the loan ends by itself
 
 
-def foreign(fd: int, nbytes: int, loan: Any) -> ForeignLease:
-    """Make a lease on a segment of another process; its descriptor lives as long as `loan`."""
-    return ForeignLease(Segment(next(arena_now()._numbers), fd, nbytes), loan)
+def views_of(pieces: Sequence[Piece], block_of: Callable[[Any, int], memoryview]) -> list[memoryview]:
+    """Give a view of each piece: of bytes, a copy to write to; of a part of a block, the place in it.
+
+    `block_of` opens a block, once, as far as its pieces reach.
+    """
+    ends: dict[Any, int] = {}
+    for piece in pieces:
+        if type(piece) is tuple:
+            block, offset, nbytes = piece
+            ends[block] = max(ends.get(block, 0), offset + nbytes)
+    blocks = {block: block_of(block, end) for block, end in ends.items()}
+    views: list[memoryview] = []
+    for piece in pieces:
+        if type(piece) is tuple:
+            block, offset, nbytes = piece
+            views.append(blocks[block][offset : offset + nbytes])
+        else:
+            views.append(memoryview(bytearray(piece)))
+    return views
 
 
-def open_here(parts: Sequence[Any]) -> list[memoryview]:
+def open_here(parts: Sequence[Part]) -> list[memoryview]:
     """Map what leases hold into the process that holds them; writing to it changes nobody else's."""
+    return views_of(
+        [part if isinstance(part, bytes) else (part.lease, part.offset, part.nbytes) for part in parts],
+        _open_lease,
+    )
+
+
+def _open_lease(lease: Lease, nbytes: int) -> memoryview:
     from .raw import exporter
 
-    ends: dict[int, int] = {}
-    for part in parts:
-        if not isinstance(part, bytes):
-            ends[id(part.lease)] = max(ends.get(id(part.lease), 0), part.offset + part.nbytes)
-    blocks: dict[int, memoryview] = {}
-    views: list[memoryview] = []
-    for part in parts:
-        if isinstance(part, bytes):
-            views.append(memoryview(bytearray(part)))
-            continue
-        lease = part.lease
-        block = blocks.get(id(lease))
-        if block is None:
-            segment, end = lease.segment, ends[id(lease)]
-            try:
-                found = exporter(mmap.mmap(segment.fd, segment.nbytes, flags=mmap.MAP_PRIVATE), end)
-                weakref.finalize(found, _let_go, lease, n_forks()).atexit = False
-            except OSError:  # too many mappings or descriptors
-                found = segment.read(0, end)
-            block = blocks[id(lease)] = memoryview(found).cast("B")
-        views.append(block[part.offset : part.offset + part.nbytes])
-    return views
+    segment = lease.segment
+    try:
+        block = exporter(mmap.mmap(segment.fd, segment.nbytes, flags=mmap.MAP_PRIVATE), nbytes)
+    except OSError:  # too many mappings or descriptors
+        return memoryview(segment.read(0, nbytes))
+    weakref.finalize(block, _let_go, lease, n_forks()).atexit = False
+    return memoryview(block).cast("B")
 
 
 def _let_go(lease: Lease, forks: int) -> None:

@@ -530,11 +530,9 @@ class ResultPickling:
                 data = pickler.take_aside(beside)
                 pickler.clear_memo()
         except Exception as error:
-            from .diagnose import find_path, kept, note_path
+            from .diagnose import note_culprit
 
-            with kept(error):
-                path = find_path({"result": value}, self._try)
-            note_path(error, path)
+            note_culprit(error, {"result": value}, self._try)
             raise
         if 0 < len(data) < KEEP_BELOW:
             self._idle.append(pickler)

@@ -176,7 +176,7 @@ class Workspace:
         """Pickle what a call returned such that it can be given to other workers as well."""
         from .keeping import keep
 
-        parts, names = keep(value, self.is_known_to_parent)
+        parts, names = keep(value, self.is_known_to_parent, "result")
         beside += parts
         return dumps(names)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ezflow import ProcessPoolExecutor, Ref, WorkerDied, put
+from ezflow import PicklingError, ProcessPoolExecutor, Ref, WorkerDied, put
 from ezflow._memory import lending, segments
 from tests import work
 from tests.contract.gates import LIMIT, wait_gone, wait_until
@@ -390,6 +390,16 @@ def test_worker_without_descriptors_takes_the_same_handle_again(make_pool: MakeP
     ] * 20
 
 
+def test_worker_without_descriptors_has_a_copy_for_each_call(make_pool: MakePool) -> None:
+    pool = make_pool(1)
+    assert pool.submit(shapes.ones, 2).result(LIMIT).sum() == 2  # imports numpy
+    handle = put(np.zeros(50_000))
+    assert pool.submit(work.exhaust_descriptors).result(LIMIT) > 0
+
+    futures = [pool.submit(shapes.add_one, handle) for _ in range(20)]  # some are sent with one descriptor
+    assert [future.result(LIMIT) for future in futures] == [50_000] * 20
+
+
 def test_interrupt_while_a_large_result_is_opened_loses_nothing(make_pool: MakePool) -> None:
     pool = make_pool(1)
     future = pool.submit(shapes.interrupting, 40_000)
@@ -487,6 +497,14 @@ def test_sealed_value_is_never_rebuilt_here(make_pool: MakePool) -> None:
     assert isinstance(handle, Ref)
     with pytest.raises(ValueError, match="boom"):
         handle.get()
+
+
+def test_sealed_result_that_cannot_be_pickled_names_the_culprit(make_pool: MakePool) -> None:
+    error = make_pool(1).submit.sealed()(work.unpicklable).exception(LIMIT)
+
+    assert isinstance(error, PicklingError)
+    assert error.path is not None
+    assert error.path.startswith("result")
 
 
 def test_handle_elsewhere_says_what_to_do(pool: ProcessPoolExecutor) -> None:
