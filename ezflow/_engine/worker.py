@@ -42,6 +42,7 @@ from .._wire.messages import (
     DEFINE,
     ERROR,
     EXIT,
+    FREE,
     GRANT,
     HEADER,
     HEAVY,
@@ -426,6 +427,8 @@ class _Loop:
                     answer, flags = self._space.keep_value(value, beside), KEPT
                 else:
                     answer, flags = self._space.pack_value(value, beside), 0
+                    if beside and self._space.is_free():
+                        flags = FREE
                 value = None
                 window.call = 0
                 return VALUE, answer, flags

@@ -175,7 +175,7 @@ class _Lane:
 
     __slots__ = ("_lanes", "fuses")
 
-    is_quick = False
+    is_quick = passes_on = False
 
     def __init__(self, *, fuses: bool = True) -> None:
         self.fuses = fuses
@@ -218,7 +218,7 @@ class PoolLane(_Lane):
 
     __slots__ = ("options", "pool")
 
-    is_quick = True
+    is_quick = passes_on = True
 
     def __init__(self, pool: ProcessPoolExecutor) -> None:
         self.pool = pool

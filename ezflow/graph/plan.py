@@ -127,6 +127,7 @@ class Plan:
         self.first: list[Step] = []
         self.waits: list[int] = []  # by step: slots that no input fills
         self.left: list[int] = []  # by slot: who needs it
+        self.late: list[int] = []  # inputs that a later step takes
 
     def finish(self, *, fuse: bool) -> Plan:
         """Fuse, and note who waits for whom."""
@@ -149,6 +150,10 @@ class Plan:
         self.first = sorted(
             (step for step in self.steps if all(slot < self.n_inputs for slot in step.slots)), key=by_height
         )
+        first = {step.index for step in self.first}
+        self.late = [
+            slot for slot in range(self.n_inputs) if any(user.index not in first for user in self.users[slot])
+        ]
         self.waits = [sum(slot >= self.n_inputs for slot in step.slots) for step in self.steps]
         self.left = list(map(len, self.users))
         return self

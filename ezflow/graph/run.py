@@ -25,10 +25,23 @@ from contextvars import Context, copy_context
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .._sealed import SealedError
+from .._sealed import SealedAnswer, SealedError
 from . import wording
 from .conductor import conductor
-from .handles import Cancelled, Envelope, Failure, Joined, Noted, Value, body_in, is_plain, opened
+from .handles import (
+    Cancelled,
+    Envelope,
+    Failure,
+    Joined,
+    Noted,
+    Value,
+    body_in,
+    holds_packed,
+    is_plain,
+    opened,
+    snapshot,
+    to_pass,
+)
 from .plan import CALL, DICT, EACH, TUPLE, UNPACK, by_height, plan
 
 if TYPE_CHECKING:
@@ -69,6 +82,8 @@ class Lane(Protocol):
 
     fuses: bool
     """Whether neighbours may be one call."""
+    passes_on: bool
+    """Whether its calls take handles of large values."""
     is_quick: bool
     """Whether a call of an importable function with plain data can be started on any thread."""
 
@@ -264,12 +279,15 @@ class Run:
         return 0 if self.legs or self._n_open != len(self.plan.steps) else None
 
     def start(self, inputs: Sequence[Sealed]) -> None:
-        """Begin; returns when everything that needs only the inputs has been started."""
+        """Begin; returns when everything that needs only the inputs has been started, and the other inputs are packed."""
         conductor()  # made here, because whoever tells an end may not start threads
         self.lane.begin(self)
         self._turn.acquire()
         try:
             self.slots[: len(inputs)] = inputs
+            if self.lane.passes_on:
+                for slot in self.plan.late:
+                    self.slots[slot] = snapshot(inputs[slot])
             self._ready.extend(self.plan.first)  # the most urgent last
             if self.plan.result < self.plan.n_inputs:
                 self._settle(inputs[self.plan.result])
@@ -366,6 +384,8 @@ class Run:
         if sealed.failed:
             self._fail(step, Failure(sealed, step.note), FAILED)
             return
+        if type(sealed) is SealedAnswer and sealed._beside is not None:
+            sealed.keep()
         self.states[step.index] = DONE
         self._n_open -= 1
         self._put(step, step.outs[0], sealed)
@@ -572,11 +592,13 @@ class Run:
     def _begin(self, step: Step) -> None:
         kind = step.kind
         if kind == CALL:
-            args = [self._value(slot) for slot in step.args]
-            kwargs = {name: self._value(slot) for name, slot in step.names}
+            lane = self._lane(step)
+            value = self._passed if lane.passes_on else self._value
+            args = [value(slot) for slot in step.args]
+            kwargs = {name: value(slot) for name, slot in step.names}
             leg = self._leg(step)
-            leg.lane = self._lane(step)
-            leg.lane.start(leg, step, args, kwargs, self.limits)
+            leg.lane = lane
+            lane.start(leg, step, args, kwargs, self.limits)
         elif kind in (TUPLE, DICT):
             handles = [self._handle(slot) for slot in step.args or [slot for _, slot in step.names]]
             joined = Joined(handles, [name for name, _ in step.names] if kind == DICT else tuple)
@@ -605,6 +627,11 @@ class Run:
                 values = self._values = {}
             values[slot] = value
         return value
+
+    def _passed(self, slot: int) -> Any:
+        """Give what a slot holds to a call of one of our pools: large values go on unopened."""
+        handle = self._handle(slot)
+        return to_pass(handle) if holds_packed(handle) else self._value(slot)
 
     def _used(self, slot: int) -> None:
         self._left[slot] -= 1
