@@ -62,7 +62,7 @@ from .._wire.messages import (
 )
 from .belongings import Belongings, put_aside
 from .current import running
-from .finish import UNFINISHED, finish
+from .finish import UNFINISHED, abandon, finish
 from .streaming import Streamer
 
 if TYPE_CHECKING:
@@ -389,6 +389,7 @@ class _Loop:
         """
         window = self._window
         kind = UNREADABLE
+        value: Any = None
         try:
             try:
                 window.call = call
@@ -435,6 +436,7 @@ class _Loop:
             except BaseException as error:
                 self._leave_if_forked()
                 running.number = 0
+                abandon(value)  # the interrupt may have struck before it was awaited
                 fn = args = kwargs = value = context = extras = None  # type: ignore[assignment]  # noqa: F841
                 if isinstance(error, CallInterrupted):
                     kind = ERROR

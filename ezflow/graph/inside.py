@@ -5,7 +5,7 @@ A worker imports this module and nothing else of this package.
 
 from __future__ import annotations
 
-from .._engine.finish import UNFINISHED, collect, finish
+from .._engine.finish import UNFINISHED, abandon, collect, finish
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
@@ -111,8 +111,9 @@ def run_chain(calls: tuple[tuple[str, Callable[..., Any], str], ...], /, *args: 
                 value = fn(value)
             if type(value) in UNFINISHED:
                 value = finished(value)
-        except Exception as error:
-            if note:
+        except BaseException as error:
+            abandon(value)
+            if note and isinstance(error, Exception):
                 add_note(error, note)
             raise
     return value
