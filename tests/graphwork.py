@@ -236,3 +236,46 @@ class LargeError(Exception):
 
 def raise_large(n: int) -> None:
     raise LargeError(b"x" * n)
+
+
+# ---------------------------------------------------------------- faults
+
+FAULTY = 100
+"""Inputs from here on bring a fault about."""
+
+
+def or_fault(normal: Any, fault: Any, *args: Any, **kwargs: Any) -> Any:
+    """Do as a stage does, but with some inputs as a fault does."""
+    largest = max([*args, *kwargs.values()])
+    return fault() if largest >= FAULTY else normal(*args, **kwargs)
+
+
+class Unpackable:
+    """Cannot be rebuilt."""
+
+    def __reduce__(self) -> Any:
+        return look_inside, (None,)
+
+
+def look_inside(value: Any) -> Any:
+    return value.content
+
+
+def unpackable(*_: Any, **__: Any) -> Any:
+    return Unpackable()
+
+
+class Unsent(Exception):
+    """Cannot be sent."""
+
+    def __init__(self) -> None:
+        super().__init__("unsent")
+        self.lock = threading.Lock()
+
+
+def raise_unsent(*_: Any, **__: Any) -> Any:
+    raise Unsent
+
+
+def exits(*_: Any, **__: Any) -> Any:
+    raise SystemExit(3)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..future import Future
 from . import wording
 from .handles import note_stage
-from .plan import Plan, Step
+from .plan import CALL, Plan, Step
 from .run import CANCELLED, DONE, FAILED, SUBMITTED, Run
 
 if TYPE_CHECKING:
@@ -90,8 +90,15 @@ class GraphFuture(Future[T]):
 
     def _open(self) -> None:
         super()._open()
-        if self._step is not None and self._exception is not None:
+        if self._exception is None:
+            return
+        if self._step is not None:
             note_stage(self._exception, self._step.note)
+            return
+        run = self._present()
+        maker = None if run is None else run.plan.makers[run.plan.result]
+        if run is not None and maker is not None:
+            _note_unreadable(run, maker)
 
     def _plan(self) -> Plan | None:
         """Give the plan that is carried out."""
@@ -237,6 +244,13 @@ class _PartFuture(Future[Any]):
             return True
         return False
 
+    def _open(self) -> None:
+        super()._open()
+        run, step = self._part
+        if self._exception is not None and step is not None:
+            note_stage(self._exception, step.note)
+            _note_unreadable(run, step)
+
     def running(self) -> bool:
         """Tell whether it is with a worker.
 
@@ -247,6 +261,12 @@ class _PartFuture(Future[Any]):
         """
         run, step = self._part
         return step is not None and not self.done() and run.states[step.index] == SUBMITTED
+
+
+def _note_unreadable(run: Run, step: Step) -> None:
+    """Note that what a step gave could not be opened, so that it looks like the failure that it is."""
+    if run.states[step.index] == DONE and step.kind == CALL:
+        run.states[step.index] = FAILED
 
 
 def _find(plan: Plan, name: str) -> tuple[int, Step | None]:

@@ -38,6 +38,7 @@ from .handles import (
     body_in,
     holds_packed,
     is_plain,
+    note_stage,
     opened,
     snapshot,
     to_pass,
@@ -373,14 +374,19 @@ class Run:
             self.limits.note(sealed)
         options = step.options
         if step.treats_end and options is not None:
-            if sealed.failed and ("otherwise" in options or ("catch" in options and not leg.is_rescue)):
+            is_rescued = "otherwise" in options or ("catch" in options and not leg.is_rescue)
+            if is_rescued and (sealed.failed or not is_plain(sealed)):
                 if self._rescues is None:
                     self._rescues = []
                 self._rescues.append((leg, options, sealed))
                 self.legs[step.index] = leg
                 return
-            if options.get("results"):
-                sealed = Envelope(Failure(sealed, step.note) if sealed.failed else sealed)
+        self._conclude(step, sealed)
+
+    def _conclude(self, step: Step, sealed: Sealed) -> None:
+        """Take what a step has come to."""
+        if step.treats_end and step.options is not None and step.options.get("results"):
+            sealed = Envelope(Failure(sealed, step.note) if sealed.failed else sealed)
         if sealed.failed:
             self._fail(step, Failure(sealed, step.note), FAILED)
             return
@@ -391,16 +397,20 @@ class Run:
         self._put(step, step.outs[0], sealed)
 
     def _rescue(self, failed: Leg, options: Options, sealed: Sealed) -> None:
-        """Put something in the place of a failure."""
+        """Put something in the place of a failure, or of a value that cannot be opened."""
         step = failed.step
         if self.legs.get(step.index) is not failed:
             return  # cancelled meanwhile
+        value, error = sealed.open()
+        if error is None:
+            del self.legs[step.index]
+            self._conclude(step, Value(value))
+            return
         leg = self._leg(step)
         leg.is_rescue = True
         if failed.is_rescue or "catch" not in options:
             leg._deliver(Value(options.get("otherwise")))
             return
-        _, error = sealed.open()
         handler = _handler_of(step, options)
         try:
             leg.lane = self._lane(step)
@@ -621,12 +631,28 @@ class Run:
         if values is not None and slot in values:
             return values[slot]
         handle = self._handle(slot)
-        value = handle.value if type(handle) is Value else opened(handle)
+        try:
+            value = handle.value if type(handle) is Value else opened(handle)
+        except Exception as error:
+            self._is_unreadable(slot, error)
+            raise
         if self._left[slot] > 1:
             if values is None:
                 values = self._values = {}
             values[slot] = value
         return value
+
+    def _is_unreadable(self, slot: int, error: BaseException) -> None:
+        """Blame the step that gave a result which cannot be opened, and not one that needs it."""
+        maker = self.plan.makers[slot]
+        if maker is None or maker.kind != CALL:
+            return
+        note_stage(error, maker.note)
+        self.states[maker.index] = FAILED
+        failure = Failure(SealedError(error), maker.note)
+        self.slots[slot] = failure
+        for user in self.plan.users[slot]:
+            self._fail(user, failure, FAILED)
 
     def _passed(self, slot: int) -> Any:
         """Give what a slot holds to a call of one of our pools: large values go on unopened."""

@@ -17,7 +17,6 @@ from ezflow import (
     EZ,
     CallTimeout,
     GraphFuture,
-    PicklingError,
     ProcessPoolExecutor,
     Result,
     WorkerDied,
@@ -426,32 +425,3 @@ def test_values_that_are_no_plain_data_pass_through(pool: ProcessPoolExecutor) -
     assert graph(3) == {"n": work.Counter(3), "again": work.Counter(3)}
     big = EZ({"x": same}, lambda x: x * 2, len).on(pool)
     assert big(b"x" * 1_000_000) == 2_000_000
-
-
-# ---------------------------------------------------------------- faults at every position of a diamond
-
-FAULTS = {
-    work.die: WorkerDied,
-    work.leave: WorkerDied,
-    work.hang: CallTimeout,
-    work.unsendable: PicklingError,
-    work.poisonous: Exception,
-    work.raising: ZeroDivisionError,
-}
-
-
-@pytest.mark.parametrize("position", ["1", "2/left", "2/right", "3"])
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
-def test_fault_at_every_position_of_a_diamond(
-    make_pool: Callable[..., Any], fault: Any, position: str
-) -> None:
-    pool = make_pool(2)
-    limited = task(fault).timeout(0.5) if fault is work.hang else fault
-    graph = EZ(work.inc, {"left": work.inc, "right": work.double}, work.take_all)
-    graph = graph.replace(position, limited).on(pool)
-
-    with pytest.raises(FAULTS[fault]) as caught:
-        graph(1)
-
-    assert f"in stage {position} ({fault.__name__})" in notes(caught.value)
-    assert graph.replace(position, pack(str) if position == "3" else work.inc).on(pool)(1)
