@@ -46,7 +46,7 @@ from .handles import (
 from .plan import CALL, DICT, EACH, TUPLE, UNPACK, by_height, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Final
 
     from .._call import Call, Sealed
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from ..options import Options, Retry
     from .nodes import Node
     from .plan import Plan, Step
+    from .whole import Attempts
 
 PENDING: Final = "pending"
 SUBMITTED: Final = "submitted"
@@ -224,6 +225,7 @@ class Run:
         "_values",
         "_waits",
         "_watchers",
+        "children",
         "context",
         "keep",
         "lane",
@@ -261,6 +263,7 @@ class Run:
         self._left = plan.left[:]
         self._values: dict[int, Any] | None = None
         self._bodies: dict[int, bytes | None] | None = None
+        self.children: dict[int, Run | Attempts] | None = None  # of graphs inside, by step, if it is kept
         self._watchers: dict[int, list[Sink]] | None = None
         self._ready: list[Step] = []
         self._is_sorted = True
@@ -278,6 +281,17 @@ class Run:
     def place(self) -> int | None:
         """Where it is, as a call says it: a number if it has begun."""
         return 0 if self.legs or self._n_open != len(self.plan.steps) else None
+
+    def with_inner(self) -> Iterator[Run]:
+        """Give this run, and those of the graphs inside it that have begun."""
+        todo: list[Run] = [self]
+        while todo:
+            run = todo.pop(0)
+            yield run
+            for child in (run.children or {}).values():
+                inner = child if isinstance(child, Run) else child.run
+                if inner is not None:
+                    todo.append(inner)
 
     def start(self, inputs: Sequence[Sealed]) -> None:
         """Begin; returns when everything that needs only the inputs has been started, and the other inputs are packed."""
@@ -693,6 +707,8 @@ class Run:
             args = [self._handle(slot) for slot in step.args]
             names = {name: self._handle(slot) for name, slot in step.names}
             leg.child = start_whole(leg, self._lane(step), step, args, names, self.limits, keep=self.keep)
+            if self.keep:
+                self.children = {**(self.children or {}), step.index: leg.child}
 
 
 class _Nobody:

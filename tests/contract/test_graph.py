@@ -174,6 +174,25 @@ def test_run_shows_its_parts(pool: ProcessPoolExecutor) -> None:
         twice["inc"]
 
 
+def test_parts_of_graphs_inside_are_parts(pool: ProcessPoolExecutor) -> None:
+    inner = EZ(work.inc, {"a": work.inc, "b": task(work.double).retry(1)}, work.take_all)
+    run = (
+        EZ(work.inc, inner.retry(1), {"last": inner.timeout(LIMIT).otherwise(0), "n": len}).on(pool).submit(1)
+    )
+
+    assert run.result(LIMIT)["n"] == 2
+    assert run["2/2/b"].result(LIMIT) == 6
+    assert run["2/1"].result(LIMIT) == 3
+    assert run["3/last/1"].exception(LIMIT) is not None  # a dict has no next number
+    assert run.partial()["2"] == run.partial()["2/3"] == {"a": 4, "b": 6}
+    states = run.states()
+    assert (states["2/2/a"], states["3/last"], states["3/last/1"]) == ("done", "done", "failed")
+    with pytest.raises(KeyError, match="several stages are called 'double'; name one by its path: '2/2/b'"):
+        run["double"]
+    drawn = {box.path: box.state for box in run.picture().boxes}
+    assert (drawn["2/2/b"], drawn["3/last/1"], drawn["3/last/3"]) == ("done", "failed", "failed")
+
+
 def test_branches_go_on_as_soon_as_their_inputs_exist(make_pool: Callable[..., Any], tmp_path: Path) -> None:
     pool, folder = make_pool(2), str(tmp_path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes  # noqa: F401  # now: where it keeps a descriptor of its library, this is no leak of a test's
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
