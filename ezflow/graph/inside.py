@@ -174,6 +174,18 @@ def run_packed(calls: bytes, /, *args: Any, **kwargs: Any) -> Any:
     return run_chain(found, *args, **kwargs)
 
 
+def _functions_of(calls: Any) -> tuple[Callable[..., Any], ...]:
+    """Give the functions of a chain, for messages about a call that could not be sent."""
+    if isinstance(calls, bytes):
+        from pickle import loads
+
+        calls = loads(calls)
+    return tuple(fn for _, fn, _ in calls)
+
+
+run_chain.__dict__["functions_of"] = run_packed.__dict__["functions_of"] = _functions_of
+
+
 def run_patiently(
     calls: tuple[tuple[str, Callable[..., Any], str], ...],
     n: int,

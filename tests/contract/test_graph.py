@@ -17,6 +17,7 @@ from ezflow import (
     EZ,
     CallTimeout,
     GraphFuture,
+    PicklingError,
     ProcessPoolExecutor,
     Result,
     WorkerDied,
@@ -238,6 +239,15 @@ def test_error_is_the_original_one_and_names_the_stage(pool: ProcessPoolExecutor
         assert "ezflow: in stage 2/bad/2 (raising)" in notes(caught.value)
         frames = [entry.name for entry in __import__("traceback").extract_tb(caught.value.__traceback__)]
         assert frames[-1] == "raising"
+
+
+def test_what_cannot_be_sent_is_named_as_the_user_knows_it(pool: ProcessPoolExecutor) -> None:
+    lock = threading.Lock()
+    for graph in (EZ(work.size, work.inc), EZ(work.size, lambda n: n)):
+        with pytest.raises(PicklingError, match=r"size → .* was not sent: an argument at args\[0\]\[1\]"):
+            graph.on(pool)([1, lock])
+    with pytest.raises(PicklingError, match=r"size → .*lambda.* was not sent: the function at .*fn\[1\]"):
+        EZ(work.size, lambda n: lock).on(pool)([1])
 
 
 def test_dependents_fail_and_siblings_stay_readable_after_submit(pool: ProcessPoolExecutor) -> None:
