@@ -27,7 +27,7 @@ from time import monotonic
 from .. import errors
 from .._hints import cast
 from .._sealed import SealedAnswer, SealedBreak, SealedError, SealedTimeout
-from .._wire.messages import AGAIN, ANSWERS, HEAVY, INIT_FAILED, ITEM, KEPT, LOG, READY, SHARED, VALUE
+from .._wire.messages import AGAIN, ANSWERS, FREE, HEAVY, INIT_FAILED, ITEM, KEPT, LOG, READY, SHARED, VALUE
 from . import events as ev
 from .callbacks import CallbackThread
 from .ears import Ears
@@ -509,8 +509,9 @@ class Dispatcher(Postbox):
             beside = link.holdings.shipment(number)
             if call is not None:
                 sealed = SealedAnswer(kind, payload, call.label, pid, duration, beside)
-                if flags & KEPT:
-                    sealed.stays_packed = True
+                if flags:
+                    sealed.stays_packed = bool(flags & KEPT)
+                    sealed.is_free = bool(flags & FREE)
                 answers.append((call, sealed))
         if done:
             ears = self._ears

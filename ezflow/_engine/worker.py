@@ -40,6 +40,7 @@ from .._wire.messages import (
     DEFINE,
     ERROR,
     EXIT,
+    FREE,
     GRANT,
     HEADER,
     HEAVY,
@@ -61,7 +62,7 @@ from .._wire.messages import (
 )
 from .belongings import Belongings, put_aside
 from .current import running
-from .finish import UNFINISHED, finish
+from .finish import UNFINISHED, abandon, finish
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
@@ -382,6 +383,7 @@ class _Loop:
         """
         window = self._window
         kind = UNREADABLE
+        value: Any = None
         try:
             try:
                 window.call = call
@@ -420,12 +422,15 @@ class _Loop:
                     answer, flags = self._space.keep_value(value, beside), KEPT
                 else:
                     answer, flags = self._space.pack_value(value, beside), 0
+                    if beside and self._space.is_free():
+                        flags = FREE
                 value = None
                 window.call = 0
                 return VALUE, answer, flags
             except BaseException as error:
                 self._leave_if_forked()
                 running.number = 0
+                abandon(value)  # the interrupt may have struck before it was awaited
                 fn = args = kwargs = value = context = extras = None  # type: ignore[assignment]  # noqa: F841
                 if isinstance(error, CallInterrupted):
                     kind = ERROR

@@ -464,14 +464,19 @@ class Codec(Builder):
         from .._call import label_of
         from .diagnose import for_caller, note_culprit
 
-        roots: dict[str, object] = {"args": args, "kwargs": kwargs, "fn": fn}
+        label, what = label_of(fn), fn
+        inner = getattr(fn, "functions_of", None)  # of a function of ours that runs the user's
+        if inner is not None:
+            what, args = inner(args[0]), args[1:]
+            label = " → ".join(map(label_of, what))
+        roots: dict[str, object] = {"args": args, "kwargs": kwargs, "fn": what}
         attempt = self._try
         if isinstance(error, GlobalFailure):
             roots = {f"fn.__globals__[{error.name!r}]": error.value}
             attempt = self._try_global
             error = error.error
         path = note_culprit(error, roots, attempt)
-        return for_caller(error, "function" if path.startswith("fn") else "argument", label_of(fn), path)
+        return for_caller(error, "function" if path.startswith("fn") else "argument", label, path)
 
     def can_pack(self, obj: object) -> bool:
         """Tell whether an object can be pickled."""

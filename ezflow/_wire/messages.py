@@ -65,6 +65,8 @@ HEAVY: Final = 1
 """The worker holds more memory than it may."""
 AGAIN: Final = 2
 """The call raised an error over which it is to be repeated."""
+FREE: Final = 8
+"""The value came with large buffers, and any process can rebuild it."""
 KEPT: Final = 4
 """The value is to stay packed: the payload is what must be there to rebuild it, the pickle travels beside it."""
 

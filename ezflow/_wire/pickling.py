@@ -119,6 +119,9 @@ class Aside:
 class WirePickler(pickle.Pickler):
     """The C pickler with our decisions; see the module's text."""
 
+    is_bound = False
+    """Whether what was pickled last can be rebuilt by the other side only, or only once."""
+
     is_trial = False
     """Whether nobody will ever read the pickle: no descriptor is duplicated for a reader then."""
 
@@ -292,6 +295,7 @@ class WirePickler(pickle.Pickler):
         if reduction is not None and kind is not functools.partial:
             reduce = reduction.ForkingPickler._extra_reducers.get(kind)
             if reduce is not None:
+                self.is_bound = True
                 return _look_at(obj) if self.is_trial and hasattr(kind, "fileno") else reduce(obj)
         if kind in copyreg.dispatch_table:
             return NotImplemented
@@ -467,20 +471,28 @@ class ResultPickler(WirePickler):
         """Pickle anew."""
         if self._spaces:
             self._spaces = {}
+        self.is_bound = False
         super().dump(obj)
 
     def dumps_inside(self, obj: object) -> bytes:
         """As the whole."""
-        return ResultPickler(self._is_known).dumps(obj)
+        inner = ResultPickler(self._is_known)
+        data = inner.dumps(obj)
+        self.is_bound |= inner.is_bound
+        return data
 
     def named_here(self, obj: Any, module: str, qualname: str) -> Any:
         """By name if the parent has it under this name."""
-        return qualname if self._is_known(module, qualname.partition(".")[0]) else None
+        if not self._is_known(module, qualname.partition(".")[0]):
+            return None
+        self.is_bound = True
+        return qualname
 
     def code(self, function: FunctionType, facts: CodeFacts) -> tuple[Callable[..., object], tuple[Any, ...]]:
         """Send the code along; its globals are the parent's own where it has them, else a copy."""
         from .functions import plain_annotations, submodules
 
+        self.is_bound = True
         space = function.__globals__
         name = space.get("__name__")
         home = _modules.get(name) if isinstance(name, str) else None
@@ -497,6 +509,7 @@ class ResultPickler(WirePickler):
         """By name if the parent has it under a name."""
         for name, value in list(_modules["__main__"].__dict__.items()):
             if value is obj and self._is_known("__main__", name):
+                self.is_bound = True
                 return rebuild.value_of, (None, name)
         return NotImplemented
 
@@ -514,10 +527,13 @@ class ResultPickling:
     def __init__(self, is_known: Callable[[str, str], bool]) -> None:
         self._is_known = is_known
         self._idle: list[ResultPickler] = []
+        self.was_bound = False
+        """Whether the last result that was pickled can be rebuilt by the parent only, or only once."""
 
     def dumps(self, value: object, beside: list[Part] | None = None) -> bytes:
         """Pickle a result; raises the original error, with the path of the culprit in a note and in `path`."""
         kind = type(value)
+        self.was_bound = False
         if kind in _SCALARS or (kind in _TEXTS and len(value) < STREAM_FROM):  # type: ignore[arg-type]  # both have it
             return pickle.dumps(value, PROTOCOL)  # no decision of ours is asked for
         try:
@@ -532,6 +548,7 @@ class ResultPickling:
                 pickler.dump(value)
                 data = pickler.take_aside(beside)
                 pickler.clear_memo()
+                self.was_bound = pickler.is_bound
         except Exception as error:
             from .diagnose import note_culprit
 

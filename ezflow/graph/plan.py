@@ -127,6 +127,7 @@ class Plan:
         self.first: list[Step] = []
         self.waits: list[int] = []  # by step: slots that no input fills
         self.left: list[int] = []  # by slot: who needs it
+        self.late: list[int] = []  # inputs that a later step takes
 
     def finish(self, *, fuse: bool) -> Plan:
         """Fuse, and note who waits for whom."""
@@ -145,10 +146,14 @@ class Plan:
             ways = [user.height for out in step.outs for user in self.users[out]]
             step.height = max(ways, default=0) + (step.kind in (CALL, EACH, WHOLE))
         for users in self.users:
-            users.sort(key=_urgency)
+            users.sort(key=by_height, reverse=True)
         self.first = sorted(
-            (step for step in self.steps if all(slot < self.n_inputs for slot in step.slots)), key=_urgency
+            (step for step in self.steps if all(slot < self.n_inputs for slot in step.slots)), key=by_height
         )
+        first = {step.index for step in self.first}
+        self.late = [
+            slot for slot in range(self.n_inputs) if any(user.index not in first for user in self.users[slot])
+        ]
         self.waits = [sum(slot >= self.n_inputs for slot in step.slots) for step in self.steps]
         self.left = list(map(len, self.users))
         return self
@@ -191,8 +196,9 @@ def is_by_name(fn: Any) -> bool:
     return home.__dict__.get(name) is fn
 
 
-def _urgency(step: Step) -> int:
-    return -step.height
+def by_height(step: Step) -> tuple[int, int]:
+    """Give what orders steps: the most urgent is the highest, and of several the first."""
+    return step.height, -step.index
 
 
 class _Planner:

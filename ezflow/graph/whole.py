@@ -12,7 +12,7 @@ from .._plan import unpack
 from .._sealed import SealedError
 from . import wording
 from .conductor import conductor
-from .handles import Failure, Joined, Noted, Value, opened
+from .handles import Failure, Joined, Noted, Value, opened, snapshot
 from .run import NO_LIMITS, Limits, Run, after, plan_of, repeats
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Attempts:
         self._plan = plan
         self._lane = lane
         self._sink = sink
-        self._inputs = inputs
+        self._inputs = [snapshot(one) for one in inputs] if lane.passes_on else inputs
         self._retry = retry
         self._limits = limits
         self._keep = keep

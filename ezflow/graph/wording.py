@@ -148,9 +148,9 @@ def wrong_names(
     missing, surplus = list(missing), list(surplus)
     pieces = []
     if surplus:
-        pieces.append(f"has no parameter {listed(surplus)}")
+        pieces.append(f"has no parameter{'s' * (len(surplus) > 1)} {listed(surplus)}")
     if missing:
-        pieces.append(f"gets nothing for its parameter {listed(missing)}")
+        pieces.append(f"gets nothing for its parameter{'s' * (len(missing) > 1)} {listed(missing)}")
     if surplus and missing:
         remedy = f"Label the branch: {{{missing[0]!r}: {surplus[0]}}}."
     elif surplus:
