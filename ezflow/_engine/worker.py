@@ -459,10 +459,12 @@ class _Loop:
     def _pack_bare(self, error: BaseException) -> bytes:
         if "ezflow._tracebacks" not in sys.modules:  # the first error here, and no template had it
             call, self._window.call = self._window.call, 0  # an interrupt would tear the import
+            was_asked = self._window.is_asked_to_end(call)
             with self._belongings.reserve:
                 from .. import _tracebacks  # noqa: F401
             self._window.call = call
-            self._window.strike()  # or one that came meanwhile would be lost
+            if not was_asked:
+                self._window.strike()  # or one that came meanwhile would be lost
         from .._tracebacks import pack_exception
 
         return pack_exception(error, self._space.pack_value)
