@@ -1,23 +1,24 @@
 """What `map` of a pool and `map` of a graph have in common: complaints, what is given back, and the bar beside it.
 
-Nothing of progress bars is imported before one is wanted.
+What few calls of `map` give is imported when it is wanted, as are progress bars.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterable
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import errors
-from ._amap import AsyncMap
-from ._gather import ListFuture
+from ._hints import Any, TypeVar
 from ._map import Stream
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 
+    from ._amap import AsyncMap
     from ._call import Call
+    from ._gather import ListFuture
     from ._map import Slot
     from ._plan import Plan
     from ._progress import Meter
@@ -70,6 +71,8 @@ def results(
 
     def begin(submit: Callable[[Slot], bool]) -> ListFuture | Generator[Any, None, None]:
         if plan is not None and plan.background:
+            from ._gather import ListFuture
+
             future = ListFuture(cancel_waiting, stop, desk, enveloped=enveloped, unordered=unordered)
             future.submit_all(submit)
             return future
@@ -97,6 +100,8 @@ def async_results(
     if buffersize is None and any(isinstance(each, AsyncIterable) for each in iterables):
         buffersize = room  # who knows whether it ends
     if plan.progress is None:
+        from ._amap import AsyncMap
+
         return AsyncMap[Any](submit, iterables, buffersize, unordered=plan.unordered)
     from ._progress import draw_async
 

@@ -34,8 +34,8 @@ def put(value: T) -> Ref[T]:
     Notes
     -----
     Large arrays are copied once into shared memory; each call that takes the handle maps it, so a hundred calls need no
-    more memory than one.  An array that is passed to many calls itself is recognised from 32 MiB on, at the price of
-    comparing it each time; a handle costs nothing.
+    more memory than one.  An array that is passed to many calls itself is recognised while they hold it, at the
+    price of comparing it each time; a handle costs nothing.
 
     Examples
     --------

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from . import errors
-from ._dump import readable
 from ._memory.reference import Ref
 from ._wire.codec import loads, unpack_value
 from ._wire.messages import UNREADABLE, UNSENDABLE, VALUE
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -186,7 +184,12 @@ class SealedTimeout:
 
     def open(self) -> tuple[object, BaseException | None]:
         """Make the error; reads source files to show where it was."""
-        stack = readable(self._dump) if self._dump else None
+        if self._dump:
+            from ._dump import readable
+
+            stack = readable(self._dump)
+        else:
+            stack = None
         if self._total:
             error = errors.out_of_time(self._label, self._limit, None, stack, has_started=self.attempts > 0)
         else:

@@ -17,7 +17,6 @@ from functools import partial
 from itertools import count, islice
 from time import monotonic
 from types import CoroutineType, FunctionType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from . import _through, errors
 from ._call import Call, label_of, run_chunk
@@ -26,21 +25,21 @@ from ._cpus import thread_caps, usable_cpus
 from ._engine import exit as engine_exit
 from ._engine import worker
 from ._engine.child import Starter
-from ._engine.echo import is_in_notebook, new_mark
 from ._engine.engine import Engine
 from ._engine.machine import Machine
-from ._engine.outlet import Levels
+from ._engine.outlet import Levels, is_in_notebook, new_mark
+from ._hints import Any, TypeVar, cast
 from ._map import Slot
 from ._mapping import async_results, check_sizes, check_words, closing, entered, open_bar, results
 from ._plan import Plan, unpack
 from ._sealed import SealedError
-from ._stream import Inbox, ItemStream
 from ._task import Carrier
 from ._wire.codec import Codec
 from .future import Future
 from .modifiers import ExecutorWords, Method, map_method, submit_method
 from .options import NOTHING, Options
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from contextvars import Context
@@ -52,6 +51,7 @@ if TYPE_CHECKING:
     from ._amap import AsyncMap
     from ._memory.cargo import Part
     from ._progress import Meter
+    from ._stream import Inbox, ItemStream
     from ._wire.codec import Definition
     from .graph.run import Leg, Run
     from .statistics import Statistics
@@ -59,6 +59,15 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
 
 T = TypeVar("T")
+
+_PRELOADED = (
+    "ezflow._engine.worker",
+    "ezflow._engine.streaming",
+    "ezflow._memory.borrowing",
+    "ezflow._tracebacks",
+    "ezflow._wire.workspace",
+)
+"""What workers need sooner or later, and this process perhaps never."""
 
 _numbers = count()
 _NO_KEYWORDS: dict[str, Any] = {}
@@ -290,6 +299,8 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         self, plan: Plan, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> ItemStream[Any]:
         """Submit a call whose items are wanted as they come."""
+        from ._stream import ItemStream
+
         engine = self._open_engine()
         with closing(_meter(plan, fn, ())) as meter:
             stream = ItemStream[Any](engine, plan.stream, meter)
@@ -406,7 +417,7 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
 
     def _hand_over(self, engine: Engine, call: Call, sink: Future[Any] | Slot | Inbox | Leg) -> None:
         """Tell the sink of its call, and the engine of both."""
-        if type(sink) is Slot or type(sink) is Inbox:
+        if type(sink) is Slot:
             sink.call = call
         else:
             sink._bind(call, engine)  # type: ignore[union-attr]  # subclasses of Future come here
@@ -478,7 +489,7 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
             worker.main,
             package.pack,
             (self._initializer, self._initargs),
-            preload=("ezflow._engine.worker",),
+            preload=_PRELOADED,
             environ_defaults=thread_caps(self._max_workers, os.environ),
             with_outputs=self._output,
         )

@@ -217,13 +217,13 @@ OF_A_WORKER = {
     "ezflow._engine.lifeline",
     "ezflow._engine.popen",
     "ezflow._engine.process",
-    "ezflow._engine.streaming",  # so that a stream opens no file
+    "ezflow._engine.streaming",  # preloaded for all with forkserver
     "ezflow._engine.surroundings",
     "ezflow._engine.template",  # not with spawn
     "ezflow._engine.worker",
     "ezflow._frames",
     "ezflow._interrupt",
-    "ezflow._memory",  # so that a large value opens no file
+    "ezflow._memory",
     "ezflow._memory.borrowing",
     "ezflow._memory.cargo",
     "ezflow._memory.lending",

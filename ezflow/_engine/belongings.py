@@ -1,11 +1,7 @@
-"""What a worker has borrowed from the parent, and what it has lent to it: the large values beside messages.
-
-All that is needed is imported at once: a call may use up all descriptors, and then nothing can be imported.
-"""
+"""What a worker has borrowed from the parent, and what it has lent to it: the large values beside messages."""
 
 from __future__ import annotations
 
-from .._memory import borrowing, segments  # noqa: F401  # `Exchange` imports the former when it is late
 from .._memory.cargo import STREAM_FROM, stow
 from .._wire.messages import LOAN
 from .exchange import Exchange
@@ -37,6 +33,7 @@ class Belongings(Exchange):
     def take(self, call: int, kind: int, payload: bytes) -> None:
         """Take a frame from the parent."""
         if kind == LOAN:
+            self.borrowing()  # what that imports, no interrupt can tear here
             self._tables[call] = payload
         else:
             self.hear(kind, payload)
@@ -58,17 +55,29 @@ class Belongings(Exchange):
     def words(self, call: int, beside: Sequence[Part]) -> bytes:
         """Give what goes before a message: what is returned, and what is lent with it."""
         word = self.word()
-        return word + self.lend(call, beside) if beside else word
+        if not beside:
+            return word
+        if not self.has_lent:
+            from .._memory.segments import arena_now
+
+            arena_now().listen(_wait_for_idleness)  # somebody does: what comes back is used again
+        return word + self.lend(call, beside)
 
     @property
     def has_spare(self) -> bool:
         """Whether memory is kept that no result is in."""
-        return self.has_lent and segments.arena.has_spare()
+        if not self.has_lent:
+            return False
+        from .._memory.segments import arena_now
+
+        return arena_now().has_spare()
 
     def give_up_spare(self) -> None:
         """Give that memory back to the system."""
+        from .._memory.segments import arena_now
+
         gone = self.spare()
-        segments.arena.trim()
+        arena_now().trim()
         if gone:
             self._tell(gone)
 
@@ -79,3 +88,7 @@ def put_aside(payload: bytes, beside: list[Part]) -> bytes:
         return payload
     beside += stow((), [payload])
     return b""
+
+
+def _wait_for_idleness() -> None:
+    """Take note of memory that came back: the loop gives it up when it has had nothing to do for a while."""

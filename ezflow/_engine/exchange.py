@@ -1,6 +1,6 @@
 """Both ends that a process has of the memory it shares with the process at the other end of a socket.
 
-What is needed for that is imported with the first large value: most pools never see one.
+What is needed for that is imported with the first large value, for which a descriptor is held: most pools never see one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Exchange:
 
     def __init__(self, desk: socket.socket, on_return: Callable[[int], None] | None = None) -> None:
         self._desk = desk
-        self._reserve = Reserve()  # now: later a call, or the program, may have used up all descriptors
+        self.reserve = Reserve()  # now: later a call, or the program, may have used up all descriptors
         self._on_return = on_return
         self._borrowing: Borrowing | None = None
         self._lending: Lending | None = None
@@ -39,12 +39,10 @@ class Exchange:
     def borrowing(self) -> Borrowing:
         """Give the end that borrows."""
         if self._borrowing is None:
-            self._reserve.use()  # an import opens files
-            from .._memory import raw  # noqa: F401  # borrowing imports it when it maps something
-            from .._memory.borrowing import Borrowing
-
-            self._reserve.renew()
-            self._borrowing = Borrowing(self._desk, self._on_return, self._reserve)
+            with self.reserve:
+                from .._memory import raw  # noqa: F401  # borrowing imports it when it maps something
+                from .._memory.borrowing import Borrowing
+            self._borrowing = Borrowing(self._desk, self._on_return, self.reserve)
         return self._borrowing
 
     def hear(self, kind: int, payload: bytes | bytearray) -> None:
@@ -70,8 +68,8 @@ class Exchange:
     def lend(self, number: int, parts: Sequence[Part], *, private: bool = False) -> bytes:
         """Lend what goes beside a message; give the frames that tell of it, and of what is to be forgotten for it."""
         if self._lending is None:
-            from .._memory.lending import Lending
-
+            with self.reserve:
+                from .._memory.lending import Lending
             self._lending = Lending(self._desk)
         table = self._lending.offer(parts, private=private)
         gone = self._lending.outgrown()
@@ -104,7 +102,7 @@ class Exchange:
             self._lending.end()
         if self._borrowing is not None:
             self._borrowing.close()
-        self._reserve.use()
+        self.reserve.use()
 
 
 def _frame(number: int, kind: int, payload: bytes) -> bytes:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from .._wire.channel import FrameReader, FrameWriter
-from .._wire.messages import CALL, CREDIT, DEFINE, EXIT, GRANT, HEADER, NO_MORE, TOKEN
+from .._wire.messages import CALL, CREDIT, DEFINE, EXIT, GRANT, HEADER, INTERRUPT_SIGNAL, NO_MORE, TOKEN
 from .holdings import Holdings
 from .poller import IN, OUT
 from .stacks import Inquiry, StackPipe
-from .worker import INTERRUPT_SIGNAL
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 

@@ -30,11 +30,9 @@ from collections import deque
 from contextvars import Context
 from select import POLLIN, poll
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
 
 from .._interrupt import CallInterrupted
 from .._memory.cargo import SPARE_SECONDS
-from .._tracebacks import pack_exception
 from .._wire.messages import (
     AGAIN,
     CALL,
@@ -47,6 +45,7 @@ from .._wire.messages import (
     HEADER,
     HEAVY,
     INIT_FAILED,
+    INTERRUPT_SIGNAL,
     ITEM,
     KEPT,
     LOG,
@@ -55,6 +54,7 @@ from .._wire.messages import (
     READY,
     REPORT,
     SHARED,
+    STACKS_SIGNAL,
     TOKEN,
     UNREADABLE,
     UNSENDABLE,
@@ -63,11 +63,12 @@ from .._wire.messages import (
 from .belongings import Belongings, put_aside
 from .current import running
 from .finish import UNFINISHED, abandon, finish
-from .streaming import Streamer
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import FrameType
+    from typing import Any, Final
 
     from .._memory.cargo import Part
     from .._wire.workspace import Workspace
@@ -79,13 +80,6 @@ READ_SIZE: Final = 1 << 16
 
 JOIN_BELOW: Final = 1 << 16
 """Bytes below which header and payload are joined to one write."""
-
-INTERRUPT_SIGNAL: Final = signal.SIGRTMIN + 7 if hasattr(signal, "SIGRTMIN") else signal.SIGINT
-"""Asks a worker to look into its control pipe.  Chosen from the middle of the
-real-time signals: the first few belong to the C library, users like the ends."""
-
-STACKS_SIGNAL: Final = signal.SIGRTMIN + 8 if hasattr(signal, "SIGRTMIN") else signal.SIGUSR2
-"""Asks a worker to write down what each of its threads does."""
 
 
 class Intake:
@@ -322,7 +316,7 @@ class _Loop:
     def initialise(self, settings: dict[str, Any], inherited: Any) -> bool:
         """Run the initializer; say whether the worker may go on."""
         try:
-            self._space.prepare()
+            self._prepare()
             if settings["forked"]:
                 initializer, initargs = inherited
                 if initializer is not None:
@@ -337,7 +331,7 @@ class _Loop:
             self._leave_if_forked()
             self._log_failure(error)
             self._let_out()
-            self._send(0, INIT_FAILED, 0, 0, pack_exception(error, self._space.pack_value))
+            self._send(0, INIT_FAILED, 0, 0, self._pack_bare(error))
             return False
         self._leave_if_forked()
         self._let_out()
@@ -457,9 +451,24 @@ class _Loop:
             running.extras = None
             self._unsent = None
 
+    def _prepare(self) -> None:
+        """Import what most calls or their ends need, before a call can have used up the descriptors that it takes.
+
+        Later an interrupt could tear an import, too.  The parent's process does without, so a fork has not got it yet.
+        """
+        from .. import _tracebacks  # noqa: F401
+        from . import streaming  # noqa: F401
+
+        self._space.prepare()
+
     def _pack_error(self, error: BaseException, beside: list[Part]) -> bytes:
         beside.clear()
-        return put_aside(pack_exception(error, self._space.pack_value), beside)
+        return put_aside(self._pack_bare(error), beside)
+
+    def _pack_bare(self, error: BaseException) -> bytes:
+        from .._tracebacks import pack_exception
+
+        return pack_exception(error, self._space.pack_value)
 
     def _leave_if_forked(self) -> None:
         """End a process that a call forked and that came back here: the socket is not its own."""
@@ -550,6 +559,8 @@ class _Loop:
 
     def _stream(self, call: int, value: Any, credit: int) -> Any:
         """Send the items of what a call returned; give what is left to be finished."""
+        from .streaming import Streamer
+
         source = _Grants(self._intake, self._window, call, self._leave_if_forked)
         return Streamer(credit, source, lambda item: self._send_item(call, item)).run(value)
 

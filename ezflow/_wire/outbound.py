@@ -35,6 +35,8 @@ _modules = sys.modules
 class CallPickler(WirePickler):
     """Pickles the arguments of a call, and its function if there is no shorter form."""
 
+    recognises = True
+
     def __init__(self, codec: Codec) -> None:
         super().__init__()
         self.codec = codec

@@ -125,6 +125,9 @@ class WirePickler(pickle.Pickler):
     is_trial = False
     """Whether nobody will ever read the pickle: no descriptor is duplicated for a reader then."""
 
+    recognises = False
+    """Whether the same large buffer is likely to come again."""
+
     def __init__(self) -> None:
         sink = Sink()
         self.pieces = sink.pieces
@@ -158,7 +161,7 @@ class WirePickler(pickle.Pickler):
         if buffers or is_long:
             from .._memory.cargo import stow
 
-            beside += stow(buffers, pieces if is_long else ())
+            beside += stow(buffers, pieces if is_long else (), recognise=self.recognises)
             buffers.clear()
             pieces.clear()
         return data
@@ -167,10 +170,10 @@ class WirePickler(pickle.Pickler):
         """Give what the last `dump` has written, and its large buffers behind it, for any number of receivers."""
         from .._memory.cargo import stow
 
-        if self.aside.buffers or sum(map(len, self.pieces)) >= STREAM_FROM:
-            *parts, stream = stow(self.aside.buffers, self.pieces, shared=True)
-            return [stream, *parts]
-        return [self.take_bytes()]
+        if sum(map(len, self.pieces)) < STREAM_FROM:
+            return [self.take_bytes(), *stow(self.aside.buffers, shared=True)]
+        *parts, stream = stow(self.aside.buffers, self.pieces, shared=True)
+        return [stream, *parts]
 
     # The return type is what pickle allows: a reduce value, a global's name, or NotImplemented.
     def reducer_override(self, obj: Any) -> Any:
