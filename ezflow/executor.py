@@ -62,7 +62,6 @@ T = TypeVar("T")
 
 _PRELOADED = (
     "ezflow._engine.worker",
-    "ezflow._engine.streaming",
     "ezflow._memory.borrowing",
     "ezflow._tracebacks",
     "ezflow._wire.workspace",

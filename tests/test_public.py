@@ -217,7 +217,7 @@ OF_A_WORKER = {
     "ezflow._engine.lifeline",
     "ezflow._engine.popen",
     "ezflow._engine.process",
-    "ezflow._engine.streaming",  # preloaded for all with forkserver
+    "ezflow._engine.streaming",  # so that a stream opens no file
     "ezflow._engine.surroundings",
     "ezflow._engine.template",  # not with spawn
     "ezflow._engine.worker",

@@ -63,6 +63,7 @@ from .._wire.messages import (
 from .belongings import Belongings, put_aside
 from .current import running
 from .finish import UNFINISHED, abandon, finish
+from .streaming import Streamer  # now, so that a stream opens no file
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
@@ -316,7 +317,7 @@ class _Loop:
     def initialise(self, settings: dict[str, Any], inherited: Any) -> bool:
         """Run the initializer; say whether the worker may go on."""
         try:
-            self._prepare()
+            self._space.prepare()
             if settings["forked"]:
                 initializer, initargs = inherited
                 if initializer is not None:
@@ -451,21 +452,17 @@ class _Loop:
             running.extras = None
             self._unsent = None
 
-    def _prepare(self) -> None:
-        """Import what most calls or their ends need, before a call can have used up the descriptors that it takes.
-
-        Later an interrupt could tear an import, too.  The parent's process does without, so a fork has not got it yet.
-        """
-        from .. import _tracebacks  # noqa: F401
-        from . import streaming  # noqa: F401
-
-        self._space.prepare()
-
     def _pack_error(self, error: BaseException, beside: list[Part]) -> bytes:
         beside.clear()
         return put_aside(self._pack_bare(error), beside)
 
     def _pack_bare(self, error: BaseException) -> bytes:
+        if "ezflow._tracebacks" not in sys.modules:  # the first error here, and no template had it
+            call, self._window.call = self._window.call, 0  # an interrupt would tear the import
+            with self._belongings.reserve:
+                from .. import _tracebacks  # noqa: F401
+            self._window.call = call
+            self._window.strike()  # or one that came meanwhile would be lost
         from .._tracebacks import pack_exception
 
         return pack_exception(error, self._space.pack_value)
@@ -559,8 +556,6 @@ class _Loop:
 
     def _stream(self, call: int, value: Any, credit: int) -> Any:
         """Send the items of what a call returned; give what is left to be finished."""
-        from .streaming import Streamer
-
         source = _Grants(self._intake, self._window, call, self._leave_if_forked)
         return Streamer(credit, source, lambda item: self._send_item(call, item)).run(value)
 
