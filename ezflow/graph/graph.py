@@ -329,7 +329,7 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
             root, options = self._find_way()
             found = None
             if options is None:
-                plan = plan_of(self._plans, root, n_args, keywords, fuse=lane.fuses, is_call=True)
+                plan = plan_of(self._plans, root, n_args, keywords, fuse=lane.fuses)
                 found = plan.only_step()
             self._plans[key] = found
         return found  # type: ignore[no-any-return]

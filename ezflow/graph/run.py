@@ -750,14 +750,14 @@ def plan_of(
     keywords: tuple[str, ...],
     *,
     fuse: bool,
-    is_call: bool,
+    given: str = "call",
     path: tuple[str, ...] = (),
 ) -> Plan:
     """Give the plan for calls of one shape, made once."""
-    key = n_args, keywords, fuse, is_call
+    key = n_args, keywords, fuse, given
     found = plans.get(key)
     if found is None:
-        found = plans[key] = plan(node, n_args, keywords, fuse=fuse, is_call=is_call, path=path)
+        found = plans[key] = plan(node, n_args, keywords, fuse=fuse, given=given, path=path)
     return found
 
 

@@ -165,7 +165,7 @@ def only_by_label(path: Path, stage: str, names: Iterable[str]) -> GraphError:
     names = list(names)
     return _error(
         path,
-        f"{stage} has no parameter {listed(names)}, only **keywords, which take labels that were written down",
+        f"{stage} has no parameter{'s' * (len(names) > 1)} {listed(names)}, only **keywords, which take labels that were written down",
         f"Label the branch: {{{names[0]!r}: {names[0]}}}.",
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ezflow import EZ, ProcessPoolExecutor, Zip, each, pack, same, task
-from ezflow._memory import reference, segments
+from ezflow._memory import segments
 from ezflow._memory.borrowing import Shipment
 from ezflow._memory.segments import Segment
 from tests import graphwork as work
@@ -42,7 +42,7 @@ def touched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     watch(Segment, "fill")
     watch(Segment, "read")
     watch(segments, "read_memory")
-    watch(reference, "open_here")
+    watch(segments, "open_here")
     watch(Shipment, "open")
     return names
 
