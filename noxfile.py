@@ -201,6 +201,7 @@ def clients(session: nox.Session) -> None:
     run_tests(
         session,
         "tests/clients",
+        "tests/contract/test_graph_executors.py",
         "tests/docs/test_migrate.py",
         *(f"{examples}[view_{library}.py]" for library in ("dask", "scipy")),
         *session.posargs,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from pickle import dumps
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import Context
+    from typing import Any
 
 
 def travelling(

@@ -22,7 +22,12 @@ from _thread import allocate_lock
 from concurrent.futures import _base
 from threading import TIMEOUT_MAX
 from time import monotonic
-from typing import Any, Final
+
+from ._hints import Any
+
+TYPE_CHECKING = False  # typing costs milliseconds to import
+if TYPE_CHECKING:
+    from typing import Final
 
 _PATIENCE: Final = 10.0
 """Seconds to wait for a gate that is in use: nobody holds one longer than a few assignments take, or `wait` on very

@@ -11,10 +11,13 @@ from _thread import allocate_lock
 from collections import deque
 from concurrent.futures import CancelledError
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
+from ._hints import Generic, Protocol, TypeVar, cast
+
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+    from typing import Any
 
     from ._call import Call, Sealed
     from ._progress import Meter

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import BrokenExecutor
 from time import monotonic
-from typing import TYPE_CHECKING, Any
 
 from . import errors
 from ._engine import events
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
+    from typing import Any
+
     from ._call import Call
     from .options import Bar, Options, Retry
 

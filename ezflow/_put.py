@@ -34,8 +34,8 @@ def put(value: T) -> Ref[T]:
     Notes
     -----
     Large arrays are copied once into shared memory; each call that takes the handle maps it, so a hundred calls need no
-    more memory than one.  An array that is passed to many calls itself is recognised from 32 MiB on, at the price of
-    comparing it each time; a handle costs nothing.
+    more memory than one.  An array that is passed to many calls itself is recognised while they hold it, at the
+    price of comparing it each time; a handle costs nothing.
 
     Examples
     --------
@@ -48,11 +48,11 @@ def put(value: T) -> Ref[T]:
     from ._wire.keeping import keep
 
     try:
-        parts, names = keep(value, _is_known)
+        parts, names = keep(value, _is_known, "value")
     except Exception as error:
-        from ._wire.keeping import explain
+        from ._wire.diagnose import for_caller
 
-        explained = explain(error, value)
+        explained = for_caller(error, "argument", "put")
         raise explained from explained.__cause__
     return Ref(parts, names)
 

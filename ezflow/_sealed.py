@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from . import errors
-from ._dump import readable
+from ._memory.reference import Ref
 from ._wire.codec import loads, unpack_value
 from ._wire.messages import UNREADABLE, UNSENDABLE, VALUE
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -26,6 +25,7 @@ class SealedAnswer:
         "_payload",
         "_total",
         "attempts",
+        "is_free",
         "micros",
         "pid",
         "stays_packed",
@@ -41,7 +41,7 @@ class SealedAnswer:
         beside: Shipment | OSError | None = None,
     ) -> None:
         self._kind = kind
-        self._beside: Shipment | OSError | list[memoryview] | None = beside
+        self._beside: Shipment | OSError | list[memoryview] | Ref[object] | None = beside
         self._payload = payload
         self._label = label
         self._limit: float | None = None
@@ -50,6 +50,7 @@ class SealedAnswer:
         self.micros = micros
         self.attempts = 1
         self.stays_packed = False  # a handle is wanted, not the value
+        self.is_free = False  # any process can rebuild it
 
     @property
     def failed(self) -> bool:
@@ -67,6 +68,8 @@ class SealedAnswer:
             try:
                 if self.stays_packed:
                     return self._handle(), None
+                if type(self._beside) is Ref:
+                    return self._beside.get(), None
                 payload, beside = self._contents()
                 value = unpack_value(payload, self._label, beside)
                 self._beside = None
@@ -79,12 +82,26 @@ class SealedAnswer:
                 return None, errors.unreadable("result", self._label, error)
         return None, self.error()
 
+    def keep(self) -> None:
+        """Have it opened any number of times, each time anew, or handed on unopened (before anybody else has it)."""
+        shipment = self._beside
+        if shipment is None or isinstance(shipment, OSError | list | Ref) or self.stays_packed or self.failed:
+            return
+        parts = shipment.parts()
+        stream = self._payload or parts.pop()
+        self._payload = b""
+        self._beside = Ref((bytes(stream) if isinstance(stream, bytearray) else stream, *parts))
+
+    @property
+    def ref(self) -> Ref[object] | None:
+        """A handle to it, if it is large, is kept, and any process can rebuild it."""
+        beside = self._beside
+        return beside if self.is_free and type(beside) is Ref else None
+
     def _handle(self) -> object:
         """Make a handle to the value."""
-        from ._memory.reference import Ref
-
         shipment, self._beside = self._beside, None
-        if shipment is None or isinstance(shipment, OSError | list):
+        if shipment is None or isinstance(shipment, OSError | list | Ref):
             raise (
                 shipment
                 if isinstance(shipment, OSError)
@@ -99,6 +116,7 @@ class SealedAnswer:
             return self._payload, ()
         if isinstance(beside, OSError):
             raise beside
+        assert not isinstance(beside, Ref)
         if not isinstance(beside, list):  # opened once, whatever happens to whoever looks at it
             beside = self._beside = beside.open()
         return (self._payload, beside) if self._payload else (beside[-1], beside[:-1])
@@ -166,7 +184,12 @@ class SealedTimeout:
 
     def open(self) -> tuple[object, BaseException | None]:
         """Make the error; reads source files to show where it was."""
-        stack = readable(self._dump) if self._dump else None
+        if self._dump:
+            from ._dump import readable
+
+            stack = readable(self._dump)
+        else:
+            stack = None
         if self._total:
             error = errors.out_of_time(self._label, self._limit, None, stack, has_started=self.attempts > 0)
         else:

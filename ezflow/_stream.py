@@ -12,14 +12,15 @@ from _thread import allocate_lock
 from collections import deque
 from concurrent.futures import CancelledError
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from ._hints import Generic, TypeVar
 from ._loop import call_in_loop
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
-    from typing import Self
+    from typing import Any, Self
 
     from ._call import Call, Sealed
     from ._engine.engine import Engine
@@ -41,6 +42,10 @@ class Inbox:
         self._bell = allocate_lock()
         self._bell.acquire()
         self._wakers: list[Callable[[], None]] = []
+
+    def _bind(self, call: Call, engine: Engine) -> None:
+        """Learn which call it is."""
+        self.call = call
 
     def _hear(self, sealed: Sealed) -> None:
         """Take word of the call's progress: nobody listens."""

@@ -12,14 +12,15 @@ from __future__ import annotations
 from functools import partial
 from itertools import count
 from time import monotonic
-from typing import TYPE_CHECKING, Any, cast
 
+from ._hints import Any, cast
 from ._plan import unpack
 from ._sealed import SealedError
 from ._task import Carrier
 from .future import Future
 from .options import NOTHING
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     import concurrent.futures
     from collections.abc import Callable

@@ -12,38 +12,34 @@ import signal
 import sys
 import threading
 import weakref
-from collections.abc import AsyncIterable
-from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
 from itertools import count, islice
 from time import monotonic
 from types import CoroutineType, FunctionType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from . import _through, errors
-from ._amap import AsyncMap
 from ._call import Call, label_of, run_chunk
 from ._context import travelling
 from ._cpus import thread_caps, usable_cpus
 from ._engine import exit as engine_exit
 from ._engine import worker
 from ._engine.child import Starter
-from ._engine.echo import is_in_notebook, new_mark
 from ._engine.engine import Engine
 from ._engine.machine import Machine
-from ._engine.outlet import Levels
-from ._gather import ListFuture
-from ._map import Slot, Stream
+from ._engine.outlet import Levels, is_in_notebook, new_mark
+from ._hints import Any, TypeVar, cast
+from ._map import Slot
+from ._mapping import async_results, check_sizes, check_words, closing, entered, open_bar, results
 from ._plan import Plan, unpack
 from ._sealed import SealedError
-from ._stream import Inbox, ItemStream
 from ._task import Carrier
 from ._wire.codec import Codec
 from .future import Future
 from .modifiers import ExecutorWords, Method, map_method, submit_method
 from .options import NOTHING, Options
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from contextvars import Context
@@ -52,8 +48,10 @@ if TYPE_CHECKING:
 
     from typing_extensions import ParamSpec
 
+    from ._amap import AsyncMap
     from ._memory.cargo import Part
     from ._progress import Meter
+    from ._stream import Inbox, ItemStream
     from ._wire.codec import Definition
     from .graph.run import Leg, Run
     from .statistics import Statistics
@@ -61,6 +59,14 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
 
 T = TypeVar("T")
+
+_PRELOADED = (
+    "ezflow._engine.worker",
+    "ezflow._memory.borrowing",
+    "ezflow._tracebacks",
+    "ezflow._wire.workspace",
+)
+"""What workers need sooner or later, and this process perhaps never."""
 
 _numbers = count()
 _NO_KEYWORDS: dict[str, Any] = {}
@@ -267,7 +273,7 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         meter = _meter(plan, fn, 1)
         if meter is None:
             return self._submit_planned(plan, fn, args, kwargs)
-        with _closing(meter):
+        with closing(meter):
             return self._submit_planned(plan, fn, args, kwargs, meter=meter)
 
     def _submit_planned(
@@ -292,8 +298,10 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         self, plan: Plan, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> ItemStream[Any]:
         """Submit a call whose items are wanted as they come."""
+        from ._stream import ItemStream
+
         engine = self._open_engine()
-        with _closing(_meter(plan, fn, ())) as meter:
+        with closing(_meter(plan, fn, ())) as meter:
             stream = ItemStream[Any](engine, plan.stream, meter)
             self._post(stream._inbox, fn, args, kwargs, plan, plan.deadline())
             return stream
@@ -391,7 +399,24 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
             call.context = context
         if plan is not None:
             plan.mark(call, deadline)
-        if type(sink) is Slot or type(sink) is Inbox:
+        self._hand_over(engine, call, sink)
+
+    def _post_bytes(
+        self, sink: Future[Any] | Slot | Leg, payload: bytes, label: str, context: Context, index: int = 0
+    ) -> None:
+        """Hand a call to the engine that was put together from bytes, and has no options."""
+        engine = self._engine
+        if engine is None or not engine.ready or engine.is_broken:
+            engine = self._open_engine()
+        call = Call(engine.next_id(), payload, (), label, sink)
+        call.index = index
+        if self._output:
+            call.context = context
+        self._hand_over(engine, call, sink)
+
+    def _hand_over(self, engine: Engine, call: Call, sink: Future[Any] | Slot | Inbox | Leg) -> None:
+        """Tell the sink of its call, and the engine of both."""
+        if type(sink) is Slot:
             sink.call = call
         else:
             sink._bind(call, engine)  # type: ignore[union-attr]  # subclasses of Future come here
@@ -463,7 +488,7 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
             worker.main,
             package.pack,
             (self._initializer, self._initargs),
-            preload=("ezflow._engine.worker",),
+            preload=_PRELOADED,
             environ_defaults=thread_caps(self._max_workers, os.environ),
             with_outputs=self._output,
         )
@@ -527,13 +552,7 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         -----
         After ``star()`` further keywords are arguments of every call.
         """
-        if chunksize < 1:
-            raise ValueError("chunksize must be >= 1.")
-        if buffersize is not None:
-            if not isinstance(buffersize, int):
-                raise TypeError("buffersize must be an integer or None")
-            if buffersize < 1:
-                raise ValueError("buffersize must be None or > 0")
+        check_sizes(chunksize, buffersize)
         end = None if timeout is None else timeout + monotonic()
         if self._options is not None or self._nearest is not None or isinstance(fn, Carrier):
             options, fn = self._gather(fn)
@@ -544,7 +563,7 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         if chunksize > 1:
             chunks = iter(lambda: list(islice(inputs, chunksize)), [])
             chunked = self._results(partial(run_chunk, fn), ((chunk,) for chunk in chunks), end, buffersize)
-            return _entered(_flatten(chunked))
+            return entered(_flatten(chunked))
         return self._results(fn, inputs, end, buffersize)  # type: ignore[no-any-return]
 
     def _plain_map(
@@ -573,19 +592,12 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         plan = Plan.of(options)
         if plan.stream:
             raise errors.misplaced_option("stream", "map", "use submit.stream, or yield from map")
-        if plan.star and len(iterables) != 1:
-            raise TypeError(
-                f"map.star() takes one iterable of tuples, lists or mappings, not {len(iterables)}"
-            )
-        if keywords and not plan.star:
-            raise errors.unexpected_keyword("map", keywords)
-        if end is not None and (plan.asynced or plan.background):
-            raise errors.no_waiting_to_limit("asynced" if plan.asynced else "background")
-        open_bar = partial(_meter, plan, fn, iterables)
+        check_words(plan, len(iterables), keywords, end)
+        bar = partial(_meter, plan, fn, iterables)
         if plan.asynced:
-            return self._map_asynced(options, plan, fn, iterables, keywords, buffersize, open_bar)
+            return self._map_asynced(options, plan, fn, iterables, keywords, buffersize, bar)
         inputs = zip(*iterables, strict=False)
-        return self._results(fn, inputs, end, buffersize, options, plan, keywords, open_bar)
+        return self._results(fn, inputs, end, buffersize, options, plan, keywords, bar)
 
     def _map_asynced(
         self,
@@ -595,25 +607,19 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         iterables: tuple[Iterable[Any], ...],
         keywords: dict[str, Any],
         buffersize: int | None,
-        open_bar: Callable[[], Meter | None],
+        bar: Callable[[], Meter | None],
     ) -> AsyncMap[Any]:
         """Give what is a coroutine and an async iterator."""
         through = self._through(fn, options, plan)
         numbers = count(1)
         deadline = plan.deadline()
-        if buffersize is None and any(isinstance(each, AsyncIterable) for each in iterables):
-            buffersize = 4 * self._max_workers  # who knows whether it ends
 
         def submit_one(args: tuple[Any, ...], meter: Meter | None = None) -> Future[Any]:
             if through is not None:
                 return through.future(args, keywords, meter)
             return self._submit_planned(plan, fn, args, keywords, deadline, next(numbers), meter)
 
-        if plan.progress is None:
-            return AsyncMap[Any](submit_one, iterables, buffersize, unordered=plan.unordered)
-        from ._progress import draw_async
-
-        return draw_async(open_bar, submit_one, iterables, buffersize, unordered=plan.unordered)
+        return async_results(plan, submit_one, iterables, buffersize, 4 * self._max_workers, bar)
 
     def _results(
         self,
@@ -624,7 +630,7 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         options: Options = NOTHING,
         plan: Plan | None = None,
         keywords: dict[str, Any] = _NO_KEYWORDS,
-        open_bar: Callable[[], Meter | None] | None = None,
+        bar: Callable[[], Meter | None] | None = None,
     ) -> Any:
         """Submit now, as far as `buffersize` allows; give the iterator of results, or the future of their list."""
         through = self._through(fn, options, plan)
@@ -644,28 +650,7 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
                 return True
             return False
 
-        def begin(submit: Callable[[Slot], bool]) -> ListFuture | Generator[Any, None, None]:
-            enveloped, unordered = plan is not None and plan.results, plan is not None and plan.unordered
-            if plan is not None and plan.background:
-                future = ListFuture(cancel_waiting, stop, desk, enveloped=enveloped, unordered=unordered)
-                future.submit_all(submit)
-                return future
-            stream = Stream[Any](
-                submit,
-                cancel_waiting,
-                buffersize,
-                end,
-                check_waiting,
-                enveloped=enveloped,
-                unordered=unordered,
-            )
-            return _entered(stream.results())
-
-        if plan is None or plan.progress is None or open_bar is None:
-            return begin(submit_next)
-        from ._progress import draw
-
-        return draw(open_bar, begin, submit_next)
+        return results(plan, submit_next, cancel_waiting, stop, desk, check_waiting, end, buffersize, bar)
 
     def _through(
         self, fn: Callable[..., Any], options: Options, plan: Plan | None = None
@@ -699,7 +684,7 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
             return through.submit(args, kwargs)
 
         def begin() -> Future[Any]:
-            with _closing(_meter(plan, fn, 1)) as meter:
+            with closing(_meter(plan, fn, 1)) as meter:
                 future = through.future(args, kwargs, meter)
                 future._index = None
                 return future
@@ -970,27 +955,8 @@ class _Package:
 
 
 def _meter(plan: Plan, fn: Callable[..., object], inputs: Sequence[Iterable[Any]] | int) -> Meter | None:
-    """Open a bar if one is wanted and there is a place to draw it."""
-    if plan.progress is None:
-        return None
-    from ._progress import open_meter, total_of
-
-    total = inputs if isinstance(inputs, int) else total_of(inputs)
-    meter = open_meter(plan.progress, plan.name or label_of(fn), total)
-    if meter is not None and isinstance(inputs, int):
-        meter.expect(inputs)
-    return meter
-
-
-@contextmanager
-def _closing(meter: Meter | None) -> Iterator[Meter | None]:
-    """Close a bar if what it is to show cannot begin."""
-    try:
-        yield meter
-    except BaseException:
-        if meter is not None:
-            meter.close()
-        raise
+    """Open the bar of a call or a map."""
+    return None if plan.progress is None else open_bar(plan.progress, plan.name or label_of(fn), inputs)
 
 
 async def _awaited(begin: Callable[[], Future[T]]) -> T:
@@ -1008,9 +974,3 @@ def _flatten(chunks: Generator[list[T], None, None]) -> Generator[T, None, None]
                 yield chunk.pop()
     finally:
         chunks.close()
-
-
-def _entered(generator: Generator[T, None, None]) -> Generator[T, None, None]:
-    """Take the first step, which yields nothing: the `finally` of a generator that never began is not run."""
-    next(generator)
-    return generator

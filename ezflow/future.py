@@ -25,15 +25,17 @@ from concurrent.futures._base import (
     RUNNING,
 )
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 from ._gate import Gate, Waiters, is_anybody_inside, rest
+from ._hints import Protocol, TypeVar, cast
 from ._loop import call_in_loop
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Callable, Generator
     from types import TracebackType
+    from typing import Any, Final
 
     from ._call import Call, Sealed
     from ._progress import Meter

@@ -15,14 +15,14 @@ who wins: what stands between a method's name and its parentheses, then what the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
-
 from . import errors
+from ._hints import Generic, TypeVar, overload
 from .options import NOTHING, Bar, Options, Retry, seconds_or_none, text, whole_number
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import ClassVar, Self, TextIO
+    from typing import Any, ClassVar, Self, TextIO
 
     from . import _typed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import threading
 import time
@@ -181,3 +182,100 @@ def touch_when(folder: str, name: str, awaited: str = "") -> str:
         time.sleep(0.005)
     (Path(folder) / name).touch()
     return name
+
+
+# ---------------------------------------------------------------- large values
+
+
+def big(n: int) -> bytes:
+    return b"x" * n
+
+
+def big_buffer(n: int) -> Any:
+    """Give what travels beside its message."""
+    return pickle.PickleBuffer(bytearray(b"x") * n)
+
+
+def longer(data: Any) -> Any:
+    return bytes(data) + b"x"
+
+
+def size(*data: Any) -> int:
+    return sum(map(len, data))
+
+
+def size_of_all(**data: Any) -> int:
+    return sum(map(len, data.values()))
+
+
+def with_code(n: int) -> Any:
+    """Give something large with a function that only this process has."""
+    return lambda: n, b"x" * n
+
+
+def call_first(pair: Any) -> Any:
+    return pair[0](), len(pair[1])
+
+
+def large_pair(n: int) -> tuple[bytes, bytes]:
+    return b"x" * n, b"y" * n
+
+
+def take_late(x: Any, y: Any) -> Any:
+    return x, y
+
+
+def after(path: str) -> None:
+    """Wait until there is a file."""
+    touch_when(str(Path(path).parent), Path(path).name + ".seen", Path(path).name)
+
+
+class LargeError(Exception):
+    """Holds much."""
+
+
+def raise_large(n: int) -> None:
+    raise LargeError(b"x" * n)
+
+
+# ---------------------------------------------------------------- faults
+
+FAULTY = 100
+"""Inputs from here on bring a fault about."""
+
+
+def or_fault(normal: Any, fault: Any, *args: Any, **kwargs: Any) -> Any:
+    """Do as a stage does, but with some inputs as a fault does."""
+    largest = max([*args, *kwargs.values()])
+    return fault() if largest >= FAULTY else normal(*args, **kwargs)
+
+
+class Unpackable:
+    """Cannot be rebuilt."""
+
+    def __reduce__(self) -> Any:
+        return look_inside, (None,)
+
+
+def look_inside(value: Any) -> Any:
+    return value.content
+
+
+def unpackable(*_: Any, **__: Any) -> Any:
+    return Unpackable()
+
+
+class Unsent(Exception):
+    """Cannot be sent."""
+
+    def __init__(self) -> None:
+        super().__init__("unsent")
+        self.lock = threading.Lock()
+
+
+def raise_unsent(*_: Any, **__: Any) -> Any:
+    raise Unsent
+
+
+def exits(*_: Any, **__: Any) -> Any:
+    raise SystemExit(3)

@@ -239,6 +239,7 @@ OF_A_WORKER = {
     "ezflow._engine",
     "ezflow._engine.belongings",
     "ezflow._engine.current",
+    "ezflow._engine.exchange",
     "ezflow._engine.finish",
     "ezflow._engine.descriptors",
     "ezflow._engine.lifeline",
@@ -250,7 +251,7 @@ OF_A_WORKER = {
     "ezflow._engine.worker",
     "ezflow._frames",
     "ezflow._interrupt",
-    "ezflow._memory",  # so that a large value opens no file
+    "ezflow._memory",
     "ezflow._memory.borrowing",
     "ezflow._memory.cargo",
     "ezflow._memory.lending",

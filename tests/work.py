@@ -1062,6 +1062,44 @@ def yield_then_exit() -> Iterator[int]:
     os._exit(7)
 
 
+def interrupt_before_it_is_awaited(*_: object) -> Any:
+    """Return a coroutine, and have the interrupt strike before anybody awaits it."""
+    from ezflow import CallInterrupted
+    from ezflow._engine import worker
+    from ezflow.graph import inside
+
+    finish = worker.finish
+
+    def strike(*_: object) -> None:
+        worker.finish = inside.finish = finish
+        raise CallInterrupted("now")
+
+    worker.finish = inside.finish = strike  # type: ignore[assignment]  # the same as far as it is called
+    return wait_a_little()
+
+
+async def wait_a_little(*_: object) -> str:
+    import asyncio
+
+    await asyncio.sleep(0)
+    return "waited"
+
+
+complaints: list[str] = []
+
+
+def note_complaints() -> None:
+    """Initialise a worker such that it notes its warnings."""
+    import warnings
+
+    warnings.simplefilter("always")
+    warnings.showwarning = lambda message, *_: complaints.append(str(message))  # type: ignore[assignment]
+
+
+def give_complaints() -> list[str]:
+    return list(complaints)
+
+
 async def yield_async(n: int, closed: str | None = None) -> AsyncIterator[int]:
     """Yield numbers from a coroutine."""
     import asyncio

@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from concurrent.futures._base import LOGGER
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 
 class CallbackThread:

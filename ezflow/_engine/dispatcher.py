@@ -23,15 +23,14 @@ from collections import deque
 from math import inf
 from signal import SIGKILL, SIGTERM
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from .. import errors
+from .._hints import cast
 from .._sealed import SealedAnswer, SealedBreak, SealedError, SealedTimeout
-from .._wire.messages import AGAIN, ANSWERS, HEAVY, INIT_FAILED, ITEM, KEPT, LOG, READY, SHARED, VALUE
+from .._wire.messages import AGAIN, ANSWERS, FREE, HEAVY, INIT_FAILED, ITEM, KEPT, LOG, READY, SHARED, VALUE
 from . import events as ev
 from .callbacks import CallbackThread
 from .ears import Ears
-from .echo import Echo
 from .holdings import Spare
 from .link import Link
 from .maker import Maker
@@ -41,12 +40,15 @@ from .postbox import Postbox, Word
 from .stacks import Asker
 from .tally import Tally
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from typing import Any, Final, Literal
 
     from .._call import Call, Sealed
     from .._wire.codec import Definition
     from .child import Child, Starter
+    from .echo import Echo
     from .machine import Machine
 
 
@@ -98,7 +100,11 @@ class Dispatcher(Postbox):
         self._oom_kills = 0  # as many processes as the system had killed for lack of memory before we began
         self._signalled: set[int] = set()
         self.callbacks = CallbackThread(f"{name}-callbacks")
-        self._echo = None if mark is None else Echo(f"{name}-output", mark, self._tell_room)
+        self._echo: Echo | None = None
+        if mark is not None:
+            from .echo import Echo
+
+            self._echo = Echo(f"{name}-output", mark, self._tell_room)
         self._spare = Spare(lambda: self.mention(Word.SPARE))
         self._poller: Poller | None = None
         self._asker: Asker  # comes with the poller
@@ -503,8 +509,9 @@ class Dispatcher(Postbox):
             beside = link.holdings.shipment(number)
             if call is not None:
                 sealed = SealedAnswer(kind, payload, call.label, pid, duration, beside)
-                if flags & KEPT:
-                    sealed.stays_packed = True
+                if flags:
+                    sealed.stays_packed = bool(flags & KEPT)
+                    sealed.is_free = bool(flags & FREE)
                 answers.append((call, sealed))
         if done:
             ears = self._ears

@@ -31,11 +31,12 @@ import sys
 import threading
 from concurrent.futures._base import LOGGER
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Final
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import Context
+    from typing import Any, Final
 
 MOST_NBYTES: Final = 1 << 20
 """Bytes of one worker that may wait to be written.
@@ -53,18 +54,6 @@ LONGEST_LINE: Final = 1 << 20
 """Bytes after which a line is written without its end."""
 
 STREAMS: Final = ("stdout", "stderr")
-
-
-def new_mark() -> bytes:
-    """Make what ends an unfinished line: nothing that anybody prints."""
-    return b"\0ezflow" + os.urandom(9)
-
-
-def is_in_notebook() -> bool:
-    """Tell whether this process is the kernel of a notebook."""
-    module = sys.modules.get("ipykernel.kernelapp")
-    app = getattr(module, "IPKernelApp", None)
-    return app is not None and app.initialized() and getattr(app.instance(), "kernel", None) is not None
 
 
 class Cutter:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from .events import Finish, J, Kill, Outcome, Place, Retire, Settle, StopReason
 from .ledger import Ledger
 from .states import Purpose, State
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from .events import BreakAsked, CloseAsked, KillAsked
     from .states import Worker

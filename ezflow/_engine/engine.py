@@ -13,17 +13,17 @@ import os
 import threading
 from _thread import allocate_lock
 from itertools import count
-from typing import TYPE_CHECKING, Any
 
 from .. import errors
 from . import exit as exits
 from .dispatcher import Dispatcher
 from .launch import Launch
 from .postbox import Word
-from .stacks import Inquiry
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Any
 
     from .._call import Call
     from .._wire.codec import Definition
@@ -174,6 +174,8 @@ class Engine(Dispatcher):
 
     def stacks(self, seconds: float) -> dict[int, str]:
         """Give what every worker does now, by pid."""
+        from .stacks import Inquiry
+
         inquiry = Inquiry()
         if not self._launch.done or self.closed:
             return {}

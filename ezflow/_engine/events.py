@@ -8,8 +8,10 @@ costs a user who imports the pool more than the rest of the engine.
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Generic, TypeVar
 
+from .._hints import Generic, TypeVar
+
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import TypeAlias

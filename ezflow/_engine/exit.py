@@ -16,8 +16,8 @@ import sys
 import threading
 import weakref
 from multiprocessing import util
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from .engine import Engine
 

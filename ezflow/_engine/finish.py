@@ -33,7 +33,16 @@ def finish(value: Any, on_interrupt: Callable[[Callable[[], object] | None], Non
         return list(value)
     if kind is AsyncGeneratorType:
         value = collect(value)
-    return _await(value, on_interrupt)
+    try:
+        return _await(value, on_interrupt)
+    finally:
+        abandon(value)  # what interrupts a call may strike before it has begun
+
+
+def abandon(value: Any) -> None:
+    """Close a coroutine that is not to be awaited any more, before anybody complains that nobody did."""
+    if type(value) is CoroutineType:
+        value.close()
 
 
 async def collect(generator: AsyncGenerator[Any, None]) -> list[Any]:
@@ -88,5 +97,4 @@ def _await(
         raise CallInterrupted(text).with_traceback(error.__traceback__) from None
     finally:
         on_interrupt(None)
-        coroutine.close()
     return value

@@ -1,31 +1,24 @@
 """What the parent has lent to one worker, and what it has borrowed from it: the large values beside messages.
 
-The dispatcher owns it; nothing of it is imported before the first large value.
+The dispatcher owns it.
 """
 
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING, Final
 
-from .._memory.reserve import Reserve
-from .._memory.segments import arena_now
-from .._wire.messages import FORGET, HEADER, LOAN, RETURN
+from .._memory.cargo import SPARE_SECONDS, TELL_FROM
+from .._wire.messages import LOAN, RETURN
+from .exchange import Exchange
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
     from .._call import Call
-    from .._memory.borrowing import Borrowing, Shipment
-    from .._memory.lending import Lending
-
-SPARE_SECONDS: Final = 5.0
-"""Seconds without use after which memory is given back to the system."""
-
-TELL_FROM: Final = 1 << 20
-"""Bytes, in all, from which on a worker is told at once that its memory is free again; of less it hears with its next
-call."""
+    from .._memory.borrowing import Shipment
+    from .._memory.segments import Arena
 
 
 class Spare:
@@ -39,14 +32,16 @@ class Spare:
 
     def __init__(self, tell: Callable[[], object]) -> None:
         self._tell = tell
-        self._is_listening = False
+        self._arena: Arena | None = None
         self.at: float | None = None
 
     def begin(self) -> None:
         """Something is about to be lent."""
-        if not self._is_listening:
-            self._is_listening = True
-            arena_now().listen(self._hear)
+        if self._arena is None:
+            from .._memory.segments import arena_now
+
+            self._arena = arena_now()
+            self._arena.listen(self._hear)
 
     def _hear(self) -> None:
         if self.at is None:
@@ -60,9 +55,9 @@ class Spare:
     def is_due(self) -> bool:
         """Tell whether it is time; something may have been lent meanwhile, and then it is later."""
         now = monotonic()
-        if self.at is None or now < self.at:
+        if self.at is None or self._arena is None or now < self.at:
             return False
-        later = arena_now().used + SPARE_SECONDS
+        later = self._arena.used + SPARE_SECONDS
         if later > now:
             self.at = later
             return False
@@ -71,13 +66,14 @@ class Spare:
     def give_up(self) -> None:
         """Give back what is not in use."""
         self.at = None
-        arena_now().trim()
+        if self._arena is not None:
+            self._arena.trim()
 
     def end(self) -> None:
         """Listen no more, and hold nobody: what a pool was made with goes with it, and not at some later collection."""
         self._tell = _say_nothing
-        if self._is_listening:
-            arena_now().forget(self._hear)
+        if self._arena is not None:
+            self._arena.forget(self._hear)
             self.give_up()
 
 
@@ -85,7 +81,7 @@ def _say_nothing() -> None:
     """Stand in for whoever was told."""
 
 
-class Holdings:
+class Holdings(Exchange):
     """Both ends that the parent has of the memory it shares with one worker.
 
     Parameters
@@ -99,33 +95,25 @@ class Holdings:
     """
 
     def __init__(self, desk: socket.socket, spare: Spare, ring: Callable[[], object]) -> None:
-        self._desk = desk
-        self._reserve = Reserve()
+        super().__init__(desk, self._owe)
         self._spare = spare
         self._ring = ring
         self._n_owed = 0  # bytes that came back since the worker was told
         self._shipments: dict[int, Shipment | OSError] = {}
-        self._borrowing: Borrowing | None = None
-        self._lending: Lending | None = None
 
     def take(self, call: int, kind: int, payload: bytes | bytearray) -> None:
         """Take a frame from the worker."""
-        if kind == LOAN:
-            if self._borrowing is None:
-                from .._memory.borrowing import Borrowing
+        if kind != LOAN:
+            self.hear(kind, payload)
+            if kind == RETURN and self.has_lent:
+                self._spare.note()
+            return
+        try:
+            self._shipments[call] = self.borrowing().accept(payload)
+        except OSError as error:
+            self._shipments[call] = error
 
-                self._borrowing = Borrowing(self._desk, self._on_return, self._reserve)
-            try:
-                self._shipments[call] = self._borrowing.accept(payload)
-            except OSError as error:
-                self._shipments[call] = error
-        elif kind == RETURN and self._lending is not None:
-            self._lending.returned(payload)
-            self._spare.note()
-        elif kind == FORGET and self._borrowing is not None:
-            self._borrowing.forget(payload)
-
-    def _on_return(self, nbytes: int) -> None:
+    def _owe(self, nbytes: int) -> None:
         self._n_owed += nbytes
         if self._n_owed >= TELL_FROM:
             self._n_owed = 0
@@ -135,54 +123,13 @@ class Holdings:
         """Give what came beside the message with this number."""
         return self._shipments.pop(call, None) if self._shipments else None
 
-    def lend(self, call: Call) -> bytes:
-        """Lend what goes beside a call; give the frames that tell of it, and of what is to be forgotten for it."""
-        if self._lending is None:
-            from .._memory.lending import Lending
-
-            self._lending = Lending(self._desk)
+    def send(self, call: Call) -> bytes:
+        """Lend what goes beside a call; give the frames that tell of it."""
+        if not self.has_lent:
             self._spare.begin()
-        table = self._lending.offer(call.beside, private=call.retry is not None)
-        gone = self._lending.outgrown()
-        frame = _frame(call.id, LOAN, table)
-        return frame + _frame(0, FORGET, gone) if gone else frame
-
-    @property
-    def has_word(self) -> bool:
-        """Whether the worker is to be told something with the next message."""
-        return self._borrowing is not None and bool(self._borrowing.returned)
-
-    def words(self, *, spare: bool = False) -> bytes:
-        """Give the frames that tell the worker what it gets back and what it is to forget; `spare`: all that is idle."""
-        words = b""
-        if self.has_word:
-            assert self._borrowing is not None
-            words += _frame(0, RETURN, self._borrowing.notices())
-        if spare and self._lending is not None:
-            gone = self._lending.spare()
-            if gone:
-                words += _frame(0, FORGET, gone)
-        return words
-
-    @property
-    def n_lent(self) -> int:
-        """Bytes that the worker was lent so far."""
-        return 0 if self._lending is None else self._lending.nbytes
-
-    @property
-    def n_borrowed(self) -> int:
-        """Bytes that the worker has lent so far."""
-        return 0 if self._borrowing is None else self._borrowing.nbytes
+        return self.lend(call.id, call.beside, private=call.retry is not None)
 
     def end(self) -> None:
         """The worker is gone."""
-        if self._lending is not None:
-            self._lending.end()
-        if self._borrowing is not None:
-            self._borrowing.close()
+        super().end()
         self._shipments.clear()
-        self._reserve.use()
-
-
-def _frame(number: int, kind: int, payload: bytes) -> bytes:
-    return HEADER.pack(len(payload), number, kind, 0, 0) + payload

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import threading
 from _thread import allocate_lock, start_new_thread
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 
 class Launch:

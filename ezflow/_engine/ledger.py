@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic
-
+from .._hints import Generic
 from .events import J, Place, Revoke
 from .states import HOME_SECONDS, HOSTAGE_SECONDS, LEAVING, MAX_AHEAD, Purpose, State, Worker
 from .waiting import Timed, Waiting
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Mapping
 

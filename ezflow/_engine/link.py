@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from .._wire.channel import FrameReader, FrameWriter
-from .._wire.messages import CALL, CREDIT, DEFINE, EXIT, GRANT, HEADER, NO_MORE, TOKEN
+from .._wire.messages import CALL, CREDIT, DEFINE, EXIT, GRANT, HEADER, INTERRUPT_SIGNAL, NO_MORE, TOKEN
 from .holdings import Holdings
 from .poller import IN, OUT
 from .stacks import Inquiry, StackPipe
-from .worker import INTERRUPT_SIGNAL
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -68,7 +67,7 @@ class Link:
         tokens: list[bytes] = []
         holdings = self.holdings
         if holdings.has_word:
-            parts.append(holdings.words())
+            parts.append(holdings.word())
         for call in calls:
             for definition in call.needs:
                 if known.get(definition.key) != definition.version:
@@ -76,7 +75,7 @@ class Link:
                     parts.append(HEADER.pack(len(definition.data), definition.key, DEFINE, 0, 0))
                     parts.append(definition.data)
             if call.beside:
-                parts.append(holdings.lend(call))
+                parts.append(holdings.send(call))
             payload = call.payload
             attempt = call.attempt
             if attempt > 1:
@@ -102,7 +101,7 @@ class Link:
 
     def tell_of_memory(self, *, spare: bool = False) -> bool:
         """Tell it what it gets back and what it is to forget."""
-        words = self.holdings.words(spare=spare)
+        words = self.holdings.word() + (self.holdings.spare() if spare else b"")
         return not words or self._write([words])
 
     def _write(self, parts: list[bytes]) -> bool:

@@ -62,8 +62,6 @@ world as it was; the answers are facts, the commands are wishes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from .events import (
     Blocked,
     BreakAsked,
@@ -92,8 +90,10 @@ from .events import (
 from .states import AHEAD_SECONDS, LEAVING, MAX_EARLY_DEATHS, Purpose, State, Worker
 from .stopping import Stopping
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Final
 
     from .events import Command, Event
 

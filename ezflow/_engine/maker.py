@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from collections import deque
 from time import sleep
-from typing import TYPE_CHECKING
 
 from .postbox import Word
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 

@@ -1,4 +1,4 @@
-"""The worker's side of its output: what it prints and logs goes to the parent.
+"""The worker's side of its output: what it prints and logs goes to the parent, as the parent has settled.
 
 Only where the pool forwards output.  File descriptors 1 and 2 are pipes to the
 parent, so C code and programs that a call starts are heard as well.  Log
@@ -22,6 +22,18 @@ if TYPE_CHECKING:
     from typing import Any
 
     from typing_extensions import Buffer
+
+
+def new_mark() -> bytes:
+    """Make what ends an unfinished line: nothing that anybody prints."""
+    return b"\0ezflow" + os.urandom(9)
+
+
+def is_in_notebook() -> bool:
+    """Tell whether this process is the kernel of a notebook."""
+    module = sys.modules.get("ipykernel.kernelapp")
+    app = getattr(module, "IPKernelApp", None)
+    return app is not None and app.initialized() and getattr(app.instance(), "kernel", None) is not None
 
 
 class Outlet:

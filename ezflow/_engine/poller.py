@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import select
 from time import monotonic, sleep
-from typing import Final
 
 from . import descriptors
 from .descriptors import Descriptor
+
+TYPE_CHECKING = False  # typing costs milliseconds to import
+if TYPE_CHECKING:
+    from typing import Final
 
 IN: Final = select.POLLIN
 OUT: Final = select.POLLOUT

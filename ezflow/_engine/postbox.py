@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum
-from typing import TYPE_CHECKING, Any
 
 from .poller import Bell
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
+    from typing import Any
+
     from .._call import Call
 
 

@@ -18,9 +18,8 @@ import os
 import re
 from _thread import allocate_lock
 
-from .._dump import readable
+from .._wire.messages import STACKS_SIGNAL
 from .poller import IN
-from .worker import STACKS_SIGNAL
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
@@ -31,8 +30,9 @@ if TYPE_CHECKING:
     from .link import Link
     from .poller import Poller
 
-_HEADER = re.compile(rb"(?:Current thread|Thread) 0x([0-9a-f]+) ")
-_LOOP = re.compile(rb'  File ".*_engine.worker\.py", line \d+ in main$')
+# Compiled when one is met: few programs ask.
+_HEADER = rb"(?:Current thread|Thread) 0x([0-9a-f]+) "
+_LOOP = rb'  File ".*_engine.worker\.py", line \d+ in main$'
 _CUT = (b"  ...", b"...")
 
 
@@ -99,12 +99,12 @@ class StackPipe:
             return
         if self.is_complete:
             return  # frames below the loop
-        header = _HEADER.match(line)
+        header = re.match(_HEADER, line)
         if header is not None:
             self._in_last = header[1] == self._thread
             line = (b"Call" if self._in_last else b"Thread 0x" + header[1]) + b" (most recent call first):"
         self._lines.append(line)
-        is_end = self._in_last and (line == _CUT[0] or _LOOP.match(line) is not None)
+        is_end = self._in_last and (line == _CUT[0] or re.match(_LOOP, line) is not None)
         self.is_complete = is_end or line == _CUT[1]
 
 
@@ -144,6 +144,8 @@ class Inquiry:
 
     def wait(self, seconds: float) -> dict[int, str]:
         """Wait for the answers, but not for ever; give what is known then."""
+        from .._dump import readable
+
         self._answered.acquire(timeout=seconds)
         self.is_over = True
         texts = {}

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final, Generic
 
+from .._hints import Generic
 from .events import J
+
+TYPE_CHECKING = False  # typing costs milliseconds to import
+if TYPE_CHECKING:
+    from typing import Final
 
 MAX_AHEAD: Final = 64
 """Calls a worker may hold, the running one included.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from .events import (
     CancelAsked,
     Collect,
@@ -18,6 +16,7 @@ from .events import (
 from .spreading import Spreading
 from .states import CLAIM_SECONDS, HOSTAGE_SECONDS, LOOK_SECONDS, MAX_LOSSES, Purpose, State
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 

@@ -6,12 +6,12 @@ A snapshot taken in another thread may be torn by the calls of one moment; nothi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from .events import Place, StopReason
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Final
 
     from .._call import Call
     from .._sealed import SealedAnswer

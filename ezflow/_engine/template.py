@@ -36,10 +36,6 @@ import sys
 import threading
 from multiprocessing import popen_fork, process, reduction, spawn, util
 
-# The first two are not used here: workers that are forked from a process which has this module find them imported.
-# Their first call need not wait for that, and later there may be no descriptor left to open a file.
-from .. import _tracebacks  # noqa: F401
-from .._wire import workspace  # noqa: F401
 from . import descriptors, lifeline, surroundings
 from . import process as engine_process
 from .descriptors import Descriptor

@@ -30,10 +30,9 @@ from collections import deque
 from contextvars import Context
 from select import POLLIN, poll
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
 
 from .._interrupt import CallInterrupted
-from .._tracebacks import pack_exception
+from .._memory.cargo import SPARE_SECONDS
 from .._wire.messages import (
     AGAIN,
     CALL,
@@ -41,10 +40,12 @@ from .._wire.messages import (
     DEFINE,
     ERROR,
     EXIT,
+    FREE,
     GRANT,
     HEADER,
     HEAVY,
     INIT_FAILED,
+    INTERRUPT_SIGNAL,
     ITEM,
     KEPT,
     LOG,
@@ -53,6 +54,7 @@ from .._wire.messages import (
     READY,
     REPORT,
     SHARED,
+    STACKS_SIGNAL,
     TOKEN,
     UNREADABLE,
     UNSENDABLE,
@@ -60,12 +62,14 @@ from .._wire.messages import (
 )
 from .belongings import Belongings, put_aside
 from .current import running
-from .finish import UNFINISHED, finish
-from .streaming import Streamer
+from .finish import UNFINISHED, abandon, finish
+from .streaming import Streamer  # now, so that a stream opens no file
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import FrameType
+    from typing import Any, Final
 
     from .._memory.cargo import Part
     from .._wire.workspace import Workspace
@@ -75,18 +79,8 @@ if TYPE_CHECKING:
 READ_SIZE: Final = 1 << 16
 """Bytes asked for by one read, into a buffer that is kept (see `channel`)."""
 
-SPARE_SECONDS: Final = 5
-"""Seconds without work after which memory that is kept for large results is given back to the system."""
-
 JOIN_BELOW: Final = 1 << 16
 """Bytes below which header and payload are joined to one write."""
-
-INTERRUPT_SIGNAL: Final = signal.SIGRTMIN + 7 if hasattr(signal, "SIGRTMIN") else signal.SIGINT
-"""Asks a worker to look into its control pipe.  Chosen from the middle of the
-real-time signals: the first few belong to the C library, users like the ends."""
-
-STACKS_SIGNAL: Final = signal.SIGRTMIN + 8 if hasattr(signal, "SIGRTMIN") else signal.SIGUSR2
-"""Asks a worker to write down what each of its threads does."""
 
 
 class Intake:
@@ -338,7 +332,7 @@ class _Loop:
             self._leave_if_forked()
             self._log_failure(error)
             self._let_out()
-            self._send(0, INIT_FAILED, 0, 0, pack_exception(error, self._space.pack_value))
+            self._send(0, INIT_FAILED, 0, 0, self._pack_bare(error))
             return False
         self._leave_if_forked()
         self._let_out()
@@ -390,6 +384,7 @@ class _Loop:
         """
         window = self._window
         kind = UNREADABLE
+        value: Any = None
         try:
             try:
                 window.call = call
@@ -428,12 +423,15 @@ class _Loop:
                     answer, flags = self._space.keep_value(value, beside), KEPT
                 else:
                     answer, flags = self._space.pack_value(value, beside), 0
+                    if beside and self._space.is_free():
+                        flags = FREE
                 value = None
                 window.call = 0
                 return VALUE, answer, flags
             except BaseException as error:
                 self._leave_if_forked()
                 running.number = 0
+                abandon(value)  # the interrupt may have struck before it was awaited
                 fn = args = kwargs = value = context = extras = None  # type: ignore[assignment]  # noqa: F841
                 if isinstance(error, CallInterrupted):
                     kind = ERROR
@@ -456,7 +454,20 @@ class _Loop:
 
     def _pack_error(self, error: BaseException, beside: list[Part]) -> bytes:
         beside.clear()
-        return put_aside(pack_exception(error, self._space.pack_value), beside)
+        return put_aside(self._pack_bare(error), beside)
+
+    def _pack_bare(self, error: BaseException) -> bytes:
+        if "ezflow._tracebacks" not in sys.modules:  # the first error here, and no template had it
+            call, self._window.call = self._window.call, 0  # an interrupt would tear the import
+            was_asked = self._window.is_asked_to_end(call)
+            with self._belongings.reserve:
+                from .. import _tracebacks  # noqa: F401
+            self._window.call = call
+            if not was_asked:
+                self._window.strike()  # or one that came meanwhile would be lost
+        from .._tracebacks import pack_exception
+
+        return pack_exception(error, self._space.pack_value)
 
     def _leave_if_forked(self) -> None:
         """End a process that a call forked and that came back here: the socket is not its own."""
@@ -473,8 +484,7 @@ class _Loop:
                 while self._records:
                     self._sock.sendall(self._records.popleft())
                 if beside or self._belongings.has_word:
-                    for frame in self._belongings.frames(call, beside):
-                        self._sock.sendall(frame)
+                    self._sock.sendall(self._belongings.words(call, beside))
                 if len(payload) < JOIN_BELOW:
                     self._sock.sendall(head + payload)
                 else:
@@ -538,12 +548,11 @@ class _Loop:
             window.call = was_open
             window.strike()
 
-    def _tell(self, frames: Sequence[bytes]) -> None:
+    def _tell(self, frame: bytes) -> None:
         """Send word that belongs to no call, while there is none."""
         try:
             with self._sending:
-                for frame in frames:
-                    self._sock.sendall(frame)
+                self._sock.sendall(frame)
         except OSError:
             os._exit(1)
 

@@ -12,7 +12,7 @@ from collections import deque
 
 from .cargo import COUNT, ENTRY, EXCLUSIVE, FOREIGN, INLINE, Span
 from .lending import FORGOTTEN, KEPT, NUMBER, RETURN, SPOILED
-from .segments import foreign, n_forks, read_memory
+from .segments import ForeignLease, n_forks, read_memory, views_of
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
@@ -91,12 +91,12 @@ class Borrowing:
         loans: dict[int, tuple[_Place, int]] = {}
         error: OSError | None = None
         for loan, number, size, _, nbytes, how in entries:
-            if how != INLINE:
-                self.nbytes += nbytes
             if how == INLINE:
                 inline.append(view[position : position + nbytes])
                 position += nbytes
-            elif loan not in loans:
+                continue
+            self.nbytes += nbytes
+            if loan not in loans:
                 place = self._places.get(number)
                 if place is None or place.copied is not None:
                     try:
@@ -230,22 +230,18 @@ class Shipment:
 
     def open(self) -> list[memoryview]:
         """Give the memory, once; each loan ends with the last view of its own."""
-        blocks: dict[int, memoryview] = {}
-        ends: dict[int, int] = {}
-        for loan, _, _, offset, nbytes, _ in self._entries:
-            ends[loan] = max(ends.get(loan, 0), offset + nbytes)
-        for loan in list(self._loans):
-            place, how = self._loans[loan]
-            blocks[loan] = self._map(loan, place, how, ends[loan])
-            del self._loans[loan]
         inline = iter(self._inline)
-        views: list[memoryview] = []
-        for loan, _, _, offset, nbytes, how in self._entries:
-            if how == INLINE:
-                views.append(memoryview(bytearray(next(inline))))
-            else:
-                views.append(blocks[loan][offset : offset + nbytes])
-        return views
+        pieces = [
+            next(inline) if how == INLINE else (loan, offset, nbytes)
+            for loan, _, _, offset, nbytes, how in self._entries
+        ]
+        return views_of(pieces, self._open_loan)
+
+    def _open_loan(self, loan: int, nbytes: int) -> memoryview:
+        place, how = self._loans[loan]
+        block = self._map(loan, place, how, nbytes)
+        del self._loans[loan]
+        return block
 
     def parts(self) -> list[Part]:
         """Give the buffers without opening them, to be handed on; each loan ends with the last of its own."""
@@ -257,7 +253,7 @@ class Shipment:
                 del self._loans[loan]
                 continue
             guard = _Loan(self._borrowing, loan, self._n_forks, place)
-            leases[loan] = foreign(place.fd, place.nbytes, guard)
+            leases[loan] = ForeignLease(place.fd, place.nbytes, guard)
             del self._loans[loan]
         inline = iter(self._inline)
         found: list[Part] = []
@@ -273,7 +269,7 @@ class Shipment:
     def _map(self, loan: int, place: _Place, how: int, nbytes: int) -> memoryview:
         borrowing = self._borrowing
         if place.copied is not None:
-            return memoryview(place.copied)
+            return memoryview(place.copied[:nbytes])  # of its own: others open the same place
         try:
             from .raw import exporter
 

@@ -18,11 +18,21 @@ ASIDE_FROM: Final = 1 << 16
 """Bytes from which on a buffer travels beside its message.
 
 Smaller: more messages pay for a loan, 10 to 20 microseconds; larger: more bytes go through the socket, at about
-1 GB/s (`python -m tests.bench.memory` shows both).
+1 GB/s (`python -m tests.bench.scaling` shows both).
 """
 
 STREAM_FROM: Final = 1 << 18
 """Bytes from which on the message itself is put into a segment."""
+
+SPARE_SECONDS: Final = 5.0
+"""Seconds without use after which memory is given back to the system (chosen)."""
+
+TELL_FROM: Final = 1 << 20
+"""Bytes, in all, from which on whoever has lent memory is told at once that it is free again; of less it hears with
+the next message (chosen)."""
+
+_WANT: Final = (OSError, ImportError)
+"""What says that there is no memory or no descriptor, also none to import with, or a limit on file sizes."""
 
 ENTRY: Final = Struct("=QQQQQB7x")
 """One buffer: number of the loan, number of the segment, its size, offset and size of the buffer, `how`."""
@@ -50,33 +60,59 @@ class Span:
         self.nbytes = nbytes
 
 
+MOST_APART: Final = 8
+"""Buffers of one message that get a segment of their own; each is a descriptor or two on both sides."""
+
+
 def stow(
-    buffers: Sequence[pickle.PickleBuffer], stream: Sequence[bytes] = (), *, shared: bool = False
+    buffers: Sequence[pickle.PickleBuffer],
+    stream: Sequence[bytes] = (),
+    *,
+    shared: bool = False,
+    recognise: bool = False,
 ) -> list[Part]:
     """Put buffers, and behind them the pieces of a stream, into segments.
 
-    All smaller ones travel in one segment; each large buffer has one that others may share.  Where there is no memory
-    or no descriptor for a segment, the bytes themselves are given.  What is `shared` is nobody's to write to.
-    """
-    from .segments import SHARED_FROM, aligned, arena_now
+    The largest buffers have a segment each; all others travel in one.  Where there is no memory or no descriptor for a
+    segment, the bytes themselves are given.
 
+    Parameters
+    ----------
+    buffers : sequence of PickleBuffer
+        Contiguous ones.
+    stream : sequence of bytes
+        Goes behind them as one part, if there is any.
+    shared : bool
+        Whether several receivers may look at all of it, so that it is nobody's to write to.
+    recognise : bool
+        Whether a large buffer may have been sent before, and may be sent again.
+    """
     raws = [buffer.raw() for buffer in buffers]
+    try:
+        from .segments import APART_FROM, aligned, arena_now
+    except _WANT:
+        return [*(raw.tobytes() for raw in raws), *([b"".join(stream)] if stream else [])]
+
+    arena = arena_now()
     parts: list[Part] = [b""] * len(raws)
-    together: list[int] = []
-    for at, raw in enumerate(raws):
-        if raw.nbytes >= SHARED_FROM:
-            try:
-                parts[at] = Span(arena_now().lend_shared(raw), 0, raw.nbytes)
-            except OSError:
-                parts[at] = raw.tobytes()
-        else:
-            together.append(at)
+    apart = sorted(
+        (at for at, raw in enumerate(raws) if raw.nbytes >= APART_FROM), key=lambda at: -raws[at].nbytes
+    )
+    for at in apart[:MOST_APART]:
+        raw = raws[at]
+        try:
+            lease = arena.lend_again(raw) if recognise else arena.lend_filled(raw)
+            lease.is_shared |= shared
+            parts[at] = Span(lease, 0, raw.nbytes)
+        except _WANT:
+            parts[at] = raw.tobytes()
+    together = sorted(set(range(len(raws))).difference(apart[:MOST_APART]))
     n_stream = sum(map(len, stream))
     total = sum(aligned(raws[at].nbytes) for at in together) + n_stream
     if not total:
-        return parts if not stream else [*parts, b""]
+        return parts
     try:
-        lease = arena_now().lend(total)
+        lease = arena.lend(total)
         lease.is_shared = shared
         offset = 0
         for at in together:
@@ -87,7 +123,7 @@ def stow(
         if stream:
             lease.segment.fill(stream, offset)
             parts.append(Span(lease, offset, n_stream))
-    except OSError:  # no memory, no descriptor, a limit on file sizes
+    except _WANT:
         for at in together:
             parts[at] = raws[at].tobytes()
         if stream:

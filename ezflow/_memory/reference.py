@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import pickle
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from .._hints import Any, Generic, TypeVar
 from .cargo import Span
-from .segments import open_here
 
+TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -63,6 +63,8 @@ class Ref(Generic[T]):
             In another process than the one that made the handle.
         """
         self._check()
+        from .segments import open_here
+
         stream, *buffers = open_here(self._parts)
         value: T = pickle.loads(stream, buffers=buffers)
         return value

@@ -6,7 +6,10 @@ import os
 
 
 class Reserve:
-    """A descriptor that is held for the moment when there is no other one left."""
+    """A descriptor that is held for the moment when there is no other one left.
+
+    As a context manager it makes room for an import, which opens one file after another.
+    """
 
     def __init__(self) -> None:
         self._fd = -1
@@ -26,6 +29,14 @@ class Reserve:
             except OSError:
                 return False
         return True
+
+    def __enter__(self) -> None:
+        """Make room for one."""
+        self.use()
+
+    def __exit__(self, *_: object) -> None:
+        """Take one."""
+        self.renew()
 
     def __del__(self) -> None:
         self.use()

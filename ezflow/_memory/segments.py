@@ -10,10 +10,16 @@ from collections import deque
 from itertools import count
 from time import monotonic
 
+from .cargo import TELL_FROM
+
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any, Final
+    from typing import Any, Final, TypeAlias
+
+    from .cargo import Part
+
+    Piece: TypeAlias = "bytes | memoryview | tuple[Any, int, int]"
 
 SMALLEST: Final = 1 << 16
 """Bytes of the smallest segment."""
@@ -28,14 +34,18 @@ Larger: more programs work in warm memory (17 GB/s here, against 0.3 to 1.2 for 
 held for nothing, until `Arena.trim` gives it back.
 """
 
-SHARED_FROM: Final = 1 << 25
-"""Bytes from which on a buffer gets a segment that many calls may share, and is recognised when it comes again.
+APART_FROM: Final = 1 << 20
+"""Bytes from which on a buffer gets a segment of its own, and is recognised when it is sent again.
 
-Below, the receiver gets memory of its own, into which it may write without a page fault for each 4 KiB.
+Smaller: less is held by a thousand calls that wait with the same argument; larger: fewer descriptors.
 """
 
-TELL_FROM: Final = 1 << 20
-"""Bytes from which on memory that came back is worth being given up after a while without use."""
+KEPT_FROM: Final = 1 << 27
+"""Bytes from which on a segment is kept for the next call with the same buffer, although no call holds it.
+
+Smaller: fewer copies; larger: the receiver more often gets memory of its own, into which it may write without a page
+fault for each 4 KiB, and which is warm.
+"""
 
 RECENT: Final = 4
 """Shared segments that are kept for the next call although no call holds them; fewer if they are large."""
@@ -52,6 +62,11 @@ def size_class(nbytes: int) -> int:
 def aligned(nbytes: int) -> int:
     """Round up to the alignment of buffers."""
     return -(-nbytes // ALIGNMENT) * ALIGNMENT
+
+
+def sample(raw: memoryview) -> bytes:
+    """Give some 64 bytes of a buffer: if they differ, the content does."""
+    return raw[:: max(1, raw.nbytes // 64)].tobytes()
 
 
 class Segment:
@@ -123,7 +138,7 @@ _BY_COPY: Final = 1 << 17
 class Lease:
     """The right to have the content of a segment stay as it is; shared by counting references."""
 
-    __slots__ = ("__weakref__", "_arena", "is_shared", "segment")
+    __slots__ = ("__weakref__", "_arena", "is_shared", "sample", "segment")
 
     is_foreign = False
     """Whether the segment is another process's, handed on."""
@@ -132,6 +147,7 @@ class Lease:
         self._arena = arena
         self.segment = segment
         self.is_shared = False  # several receivers may look at it, so none may write to it
+        self.sample = b""  # of its content, if somebody may come with it again
 
     def spoil(self) -> None:
         """Say that a process may look at the memory of which nothing is known: it is never filled again."""
@@ -151,13 +167,12 @@ class Arena:
         self.back: deque[Segment] = deque()
         self._free: dict[int, list[Segment]] = {}
         self._numbers = count(1)
-        self._shared: weakref.WeakValueDictionary[tuple[int, int], Lease] = weakref.WeakValueDictionary()
+        self._sent: weakref.WeakValueDictionary[tuple[int, int], Lease] = weakref.WeakValueDictionary()
         self._recent: deque[Lease] = deque(maxlen=RECENT)
         self._n_back = 0  # bytes that came back since somebody was told
         self.used = 0.0  # when something was lent last
         self._listeners: tuple[Callable[[], None], ...] = ()
         self.n_made = 0
-        self.n_warm = 0
 
     def listen(self, tell: Callable[[], None]) -> None:
         """Have `tell` called, from finalisers, when large memory comes back."""
@@ -186,36 +201,49 @@ class Arena:
         size = size_class(nbytes)
         try:
             segment = self._free[size].pop()
-            self.n_warm += 1
         except (KeyError, IndexError):
             segment = self._make(size)
         return Lease(self, segment)
 
-    def lend_shared(self, raw: memoryview) -> Lease:
-        """Give memory with the content of a buffer: what is lent already, if the buffer is still as it was then."""
+    def lend_filled(self, raw: memoryview) -> Lease:
+        """Give memory with the content of a buffer."""
+        lease = self.lend(raw.nbytes)
+        lease.segment.fill([raw])
+        return lease
+
+    def lend_again(self, raw: memoryview) -> Lease:
+        """Give memory with the content of a buffer: what others hold already, if the buffer is still as it was then.
+
+        The first receiver may write to its memory, so the second one gets another, which it shares with all that
+        follow.
+        """
         from .raw import address_of, are_equal
 
         key = address_of(raw), raw.nbytes
-        lease = self._shared.get(key)
-        if lease is not None and lease.segment.fd >= 0:
+        before = self._sent.get(key)
+        is_shared = raw.nbytes >= KEPT_FROM
+        if before is not None and before.segment.fd >= 0:
             self.used = monotonic()
-            segment = lease.segment
-            if segment.view is None:
-                segment.view = mmap.mmap(segment.fd, segment.nbytes)
-            if are_equal(segment.view, raw):
-                self._remember(lease)
-                return lease
-        lease = self.lend(raw.nbytes)
-        lease.segment.fill([raw])
-        lease.is_shared = True
-        self._shared[key] = lease
+            segment = before.segment
+            if not before.is_shared:
+                is_shared |= before.sample == sample(raw)
+            else:
+                if segment.view is None:
+                    segment.view = mmap.mmap(segment.fd, segment.nbytes)
+                if are_equal(segment.view, raw):
+                    self._remember(before)
+                    return before
+        lease = self.lend_filled(raw)
+        lease.is_shared = is_shared
+        lease.sample = sample(raw)
+        self._sent[key] = lease
         self._remember(lease)
         return lease
 
     def _remember(self, lease: Lease) -> None:
         """Keep a lease for the next call, as long as there are few such."""
         recent = self._recent
-        if recent and recent[-1] is lease:
+        if lease.segment.nbytes < KEPT_FROM or (recent and recent[-1] is lease):
             return
         recent.append(lease)
         while len(recent) > 1 and sum(each.segment.nbytes for each in list(recent)) > KEPT_NBYTES:
@@ -223,6 +251,10 @@ class Arena:
                 recent.popleft()
             except IndexError:
                 return  # another thread was faster
+
+    def foreign(self, fd: int, nbytes: int) -> Segment:
+        """Number a segment of another process."""
+        return Segment(next(self._numbers), fd, nbytes)
 
     def _make(self, size: int) -> Segment:
         fd = _open_memory()
@@ -276,14 +308,18 @@ class Arena:
 
 
 class ForeignLease(Lease):
-    """A lease on what another process has lent to this one, to be handed on; `loan` ends with it."""
+    """A lease on what another process has lent to this one, to be handed on.
+
+    `loan` ends with it; the descriptor is to live as long.
+    """
 
     __slots__ = ("_loan",)
 
     is_foreign = True
 
-    def __init__(self, segment: Segment, loan: Any) -> None:
-        super().__init__(arena_now(), segment)
+    def __init__(self, fd: int, nbytes: int, loan: Any) -> None:
+        arena = arena_now()
+        super().__init__(arena, arena.foreign(fd, nbytes))
         self.is_shared = True
         self._loan = loan
 
@@ -295,37 +331,45 @@ class ForeignLease(Lease):
         pass  # the loan ends by itself
 
 
-def foreign(fd: int, nbytes: int, loan: Any) -> ForeignLease:
-    """Make a lease on a segment of another process; its descriptor lives as long as `loan`."""
-    return ForeignLease(Segment(next(arena_now()._numbers), fd, nbytes), loan)
+def views_of(pieces: Sequence[Piece], block_of: Callable[[Any, int], memoryview]) -> list[memoryview]:
+    """Give a view of each piece: of bytes, a copy to write to; of a part of a block, the place in it.
+
+    `block_of` opens a block, once, as far as its pieces reach.
+    """
+    ends: dict[Any, int] = {}
+    for piece in pieces:
+        if type(piece) is tuple:
+            block, offset, nbytes = piece
+            ends[block] = max(ends.get(block, 0), offset + nbytes)
+    blocks = {block: block_of(block, end) for block, end in ends.items()}
+    views: list[memoryview] = []
+    for piece in pieces:
+        if type(piece) is tuple:
+            block, offset, nbytes = piece
+            views.append(blocks[block][offset : offset + nbytes])
+        else:
+            views.append(memoryview(bytearray(piece)))
+    return views
 
 
-def open_here(parts: Sequence[Any]) -> list[memoryview]:
+def open_here(parts: Sequence[Part]) -> list[memoryview]:
     """Map what leases hold into the process that holds them; writing to it changes nobody else's."""
+    return views_of(
+        [part if isinstance(part, bytes) else (part.lease, part.offset, part.nbytes) for part in parts],
+        _open_lease,
+    )
+
+
+def _open_lease(lease: Lease, nbytes: int) -> memoryview:
     from .raw import exporter
 
-    ends: dict[int, int] = {}
-    for part in parts:
-        if not isinstance(part, bytes):
-            ends[id(part.lease)] = max(ends.get(id(part.lease), 0), part.offset + part.nbytes)
-    blocks: dict[int, memoryview] = {}
-    views: list[memoryview] = []
-    for part in parts:
-        if isinstance(part, bytes):
-            views.append(memoryview(bytearray(part)))
-            continue
-        lease = part.lease
-        block = blocks.get(id(lease))
-        if block is None:
-            segment, end = lease.segment, ends[id(lease)]
-            try:
-                found = exporter(mmap.mmap(segment.fd, segment.nbytes, flags=mmap.MAP_PRIVATE), end)
-                weakref.finalize(found, _let_go, lease, n_forks()).atexit = False
-            except OSError:  # too many mappings or descriptors
-                found = segment.read(0, end)
-            block = blocks[id(lease)] = memoryview(found).cast("B")
-        views.append(block[part.offset : part.offset + part.nbytes])
-    return views
+    segment = lease.segment
+    try:
+        block = exporter(mmap.mmap(segment.fd, segment.nbytes, flags=mmap.MAP_PRIVATE), nbytes)
+    except OSError:  # too many mappings or descriptors
+        return memoryview(segment.read(0, nbytes))
+    weakref.finalize(block, _let_go, lease, n_forks()).atexit = False
+    return memoryview(block).cast("B")
 
 
 def _let_go(lease: Lease, forks: int) -> None:

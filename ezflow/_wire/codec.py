@@ -461,25 +461,22 @@ class Codec(Builder):
         self, error: Exception, fn: Callable[..., object], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Exception:
         """Turn an error of packing into what the caller shall see."""
-        from .diagnose import advise, find_path, is_pickling_trouble, kept, like_cause, note_path
+        from .._call import label_of
+        from .diagnose import for_caller, note_culprit
 
-        roots: dict[str, object] = {"args": args, "kwargs": kwargs, "fn": fn}
+        label, what = label_of(fn), fn
+        inner = getattr(fn, "functions_of", None)  # of a function of ours that runs the user's
+        if inner is not None:
+            what, args = inner(args[0]), args[1:]
+            label = " → ".join(map(label_of, what))
+        roots: dict[str, object] = {"args": args, "kwargs": kwargs, "fn": what}
         attempt = self._try
         if isinstance(error, GlobalFailure):
             roots = {f"fn.__globals__[{error.name!r}]": error.value}
             attempt = self._try_global
             error = error.error
-        with kept(error):
-            path = find_path(roots, attempt)
-        note_path(error, path)
-        if not is_pickling_trouble(error):
-            return error
-        from .. import errors
-        from .._call import label_of
-
-        direction: Any = "function" if path.startswith("fn") else "argument"
-        advise(error)
-        return like_cause(errors.unpicklable(direction, label_of(fn), error, path))
+        path = note_culprit(error, roots, attempt)
+        return for_caller(error, "function" if path.startswith("fn") else "argument", label, path)
 
     def can_pack(self, obj: object) -> bool:
         """Tell whether an object can be pickled."""

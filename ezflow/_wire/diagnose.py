@@ -15,7 +15,7 @@ from time import monotonic
 from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
 
 from ..errors import _ADVICE as ADVICE  # read by `unpicklable`
-from ..errors import PicklingError
+from ..errors import PicklingError, unpicklable
 from .where import is_default, is_executor, is_future
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
@@ -218,6 +218,22 @@ def advise(error: Exception) -> None:
     """Say on an error of multiprocessing's what to do about it."""
     if _REFUSALS[0] in str(error):
         setattr(error, ADVICE, "Pass it in initargs, to an initializer that binds a global to it.")
+
+
+def note_culprit(error: Exception, roots: Mapping[str, object], attempt: Callable[[object], object]) -> str:
+    """Find the path of the culprit, as `find_path`, and say it on the error."""
+    with kept(error):
+        path = find_path(roots, attempt)
+    note_path(error, path)
+    return path
+
+
+def for_caller(error: Exception, direction: Any, label: str, path: str | None = None) -> Exception:
+    """Turn an error of packing into what the caller shall see, with its cause: the user's own errors stay."""
+    if not is_pickling_trouble(error):
+        return error
+    advise(error)
+    return like_cause(unpicklable(direction, label, error, path))
 
 
 class _PicklingRuntimeError(PicklingError, RuntimeError):

@@ -39,29 +39,26 @@ class KeepingPickler(ResultPickler):
         return super().code(function, facts)
 
 
-def keep(value: object, is_known: Callable[[str, str], bool]) -> tuple[list[Part], list[tuple[str, str]]]:
-    """Pickle a value: the bytes, its large buffers behind them, and the names that must be there to rebuild it."""
+def keep(
+    value: object, is_known: Callable[[str, str], bool], name: str
+) -> tuple[list[Part], list[tuple[str, str]]]:
+    """Pickle a value: the bytes, its large buffers behind them, and the names that must be there to rebuild it.
+
+    Raises the original error, with the path of the culprit, which begins with `name`, in a note and in `path`.
+    """
     pickler = KeepingPickler(is_known)
     pickler.aside.is_wanted = True
-    pickler.dump(value)
-    parts = pickler.take_kept()
+    try:
+        pickler.dump(value)
+        parts = pickler.take_kept()
+    except Exception as error:
+        from .diagnose import note_culprit
+
+        def attempt(part: object) -> None:
+            pickler = KeepingPickler(is_known)
+            pickler.is_trial = True
+            pickler.dumps(part)
+
+        note_culprit(error, {name: value}, attempt)
+        raise
     return parts, list(pickler.names)
-
-
-def explain(error: Exception, value: object) -> Exception:
-    """Turn an error of packing a value into what the caller shall see."""
-    from .. import errors
-    from .diagnose import advise, find_path, is_pickling_trouble, kept, like_cause, note_path
-
-    def attempt(part: object) -> None:
-        pickler = KeepingPickler(lambda module, name: True)
-        pickler.is_trial = True
-        pickler.dumps(part)
-
-    with kept(error):
-        path = find_path({"value": value}, attempt)
-    note_path(error, path)
-    if not is_pickling_trouble(error):
-        return error
-    advise(error)
-    return like_cause(errors.unpicklable("argument", "put", error, path))

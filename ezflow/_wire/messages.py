@@ -5,6 +5,7 @@ Both sides run the same version of ezflow, so the format needs no versions.
 
 from __future__ import annotations
 
+import signal
 from struct import Struct
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
@@ -64,6 +65,8 @@ HEAVY: Final = 1
 """The worker holds more memory than it may."""
 AGAIN: Final = 2
 """The call raised an error over which it is to be repeated."""
+FREE: Final = 8
+"""The value came with large buffers, and any process can rebuild it."""
 KEPT: Final = 4
 """The value is to stay packed: the payload is what must be there to rebuild it, the pickle travels beside it."""
 
@@ -75,3 +78,10 @@ A worker finds the number of a call in its claims pipe before it starts it.
 
 NO_MORE: Final = 0
 """In the place of a claim: the worker is to exit."""
+
+INTERRUPT_SIGNAL: Final = signal.SIGRTMIN + 7 if hasattr(signal, "SIGRTMIN") else signal.SIGINT
+"""Asks a worker to look into its control pipe.  Chosen from the middle of the
+real-time signals: the first few belong to the C library, users like the ends."""
+
+STACKS_SIGNAL: Final = signal.SIGRTMIN + 8 if hasattr(signal, "SIGRTMIN") else signal.SIGUSR2
+"""Asks a worker to write down what each of its threads does."""

@@ -12,7 +12,6 @@ import copyreg
 import sys
 from types import CellType, FunctionType, ModuleType
 
-from .._memory.reference import Ref
 from . import rebuild
 from .functions import is_package, plain_annotations, submodules
 from .mirror import Mirror
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
     from .._memory.cargo import Part
+    from .._memory.reference import Ref
     from .codec import Codec
     from .functions import CodeFacts
     from .mirror import Root
@@ -34,6 +34,8 @@ _modules = sys.modules
 
 class CallPickler(WirePickler):
     """Pickles the arguments of a call, and its function if there is no shorter form."""
+
+    recognises = True
 
     def __init__(self, codec: Codec) -> None:
         super().__init__()
@@ -86,7 +88,7 @@ class CallPickler(WirePickler):
             from .foreign import reduce
 
             return reduce(obj)
-        if kind is Ref:
+        if kind_name(kind) == ("ezflow._memory.reference", "Ref"):  # by name: many programs never make one
             return self.reference(obj)
         if is_executor(obj) or is_future(obj):
             from .. import errors

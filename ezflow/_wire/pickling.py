@@ -119,8 +119,14 @@ class Aside:
 class WirePickler(pickle.Pickler):
     """The C pickler with our decisions; see the module's text."""
 
+    is_bound = False
+    """Whether what was pickled last can be rebuilt by the other side only, or only once."""
+
     is_trial = False
     """Whether nobody will ever read the pickle: no descriptor is duplicated for a reader then."""
+
+    recognises = False
+    """Whether the same large buffer is likely to come again."""
 
     def __init__(self) -> None:
         sink = Sink()
@@ -155,7 +161,7 @@ class WirePickler(pickle.Pickler):
         if buffers or is_long:
             from .._memory.cargo import stow
 
-            beside += stow(buffers, pieces if is_long else ())
+            beside += stow(buffers, pieces if is_long else (), recognise=self.recognises)
             buffers.clear()
             pieces.clear()
         return data
@@ -164,10 +170,10 @@ class WirePickler(pickle.Pickler):
         """Give what the last `dump` has written, and its large buffers behind it, for any number of receivers."""
         from .._memory.cargo import stow
 
-        if self.aside.buffers or sum(map(len, self.pieces)) >= STREAM_FROM:
-            *parts, stream = stow(self.aside.buffers, self.pieces, shared=True)
-            return [stream, *parts]
-        return [self.take_bytes()]
+        if sum(map(len, self.pieces)) < STREAM_FROM:
+            return [self.take_bytes(), *stow(self.aside.buffers, shared=True)]
+        *parts, stream = stow(self.aside.buffers, self.pieces, shared=True)
+        return [stream, *parts]
 
     # The return type is what pickle allows: a reduce value, a global's name, or NotImplemented.
     def reducer_override(self, obj: Any) -> Any:
@@ -289,6 +295,7 @@ class WirePickler(pickle.Pickler):
         if reduction is not None and kind is not functools.partial:
             reduce = reduction.ForkingPickler._extra_reducers.get(kind)
             if reduce is not None:
+                self.is_bound = True
                 return _look_at(obj) if self.is_trial and hasattr(kind, "fileno") else reduce(obj)
         if kind in copyreg.dispatch_table:
             return NotImplemented
@@ -464,20 +471,28 @@ class ResultPickler(WirePickler):
         """Pickle anew."""
         if self._spaces:
             self._spaces = {}
+        self.is_bound = False
         super().dump(obj)
 
     def dumps_inside(self, obj: object) -> bytes:
         """As the whole."""
-        return ResultPickler(self._is_known).dumps(obj)
+        inner = ResultPickler(self._is_known)
+        data = inner.dumps(obj)
+        self.is_bound |= inner.is_bound
+        return data
 
     def named_here(self, obj: Any, module: str, qualname: str) -> Any:
         """By name if the parent has it under this name."""
-        return qualname if self._is_known(module, qualname.partition(".")[0]) else None
+        if not self._is_known(module, qualname.partition(".")[0]):
+            return None
+        self.is_bound = True
+        return qualname
 
     def code(self, function: FunctionType, facts: CodeFacts) -> tuple[Callable[..., object], tuple[Any, ...]]:
         """Send the code along; its globals are the parent's own where it has them, else a copy."""
         from .functions import plain_annotations, submodules
 
+        self.is_bound = True
         space = function.__globals__
         name = space.get("__name__")
         home = _modules.get(name) if isinstance(name, str) else None
@@ -494,6 +509,7 @@ class ResultPickler(WirePickler):
         """By name if the parent has it under a name."""
         for name, value in list(_modules["__main__"].__dict__.items()):
             if value is obj and self._is_known("__main__", name):
+                self.is_bound = True
                 return rebuild.value_of, (None, name)
         return NotImplemented
 
@@ -511,10 +527,13 @@ class ResultPickling:
     def __init__(self, is_known: Callable[[str, str], bool]) -> None:
         self._is_known = is_known
         self._idle: list[ResultPickler] = []
+        self.was_bound = False
+        """Whether the last result that was pickled can be rebuilt by the parent only, or only once."""
 
     def dumps(self, value: object, beside: list[Part] | None = None) -> bytes:
         """Pickle a result; raises the original error, with the path of the culprit in a note and in `path`."""
         kind = type(value)
+        self.was_bound = False
         if kind in _SCALARS or (kind in _TEXTS and len(value) < STREAM_FROM):  # type: ignore[arg-type]  # both have it
             return pickle.dumps(value, PROTOCOL)  # no decision of ours is asked for
         try:
@@ -529,12 +548,11 @@ class ResultPickling:
                 pickler.dump(value)
                 data = pickler.take_aside(beside)
                 pickler.clear_memo()
+                self.was_bound = pickler.is_bound
         except Exception as error:
-            from .diagnose import find_path, kept, note_path
+            from .diagnose import note_culprit
 
-            with kept(error):
-                path = find_path({"result": value}, self._try)
-            note_path(error, path)
+            note_culprit(error, {"result": value}, self._try)
             raise
         if 0 < len(data) < KEEP_BELOW:
             self._idle.append(pickler)

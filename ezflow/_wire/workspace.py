@@ -172,11 +172,15 @@ class Workspace:
         pickling = self._pickling or self.prepare()
         return pickling.dumps(value, beside)
 
+    def is_free(self) -> bool:
+        """Say whether any process can rebuild what was pickled last."""
+        return self._pickling is not None and not self._pickling.was_bound
+
     def keep_value(self, value: object, beside: list[cargo.Part]) -> bytes:
         """Pickle what a call returned such that it can be given to other workers as well."""
         from .keeping import keep
 
-        parts, names = keep(value, self.is_known_to_parent)
+        parts, names = keep(value, self.is_known_to_parent, "result")
         beside += parts
         return dumps(names)
 

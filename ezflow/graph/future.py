@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..future import Future
 from . import wording
 from .handles import note_stage
-from .plan import Plan, Step
+from .plan import CALL, Plan, Step
 from .run import CANCELLED, DONE, FAILED, SUBMITTED, Run
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .graph import Graph
     from .picture import Picture
     from .whole import Attempts
@@ -90,8 +92,15 @@ class GraphFuture(Future[T]):
 
     def _open(self) -> None:
         super()._open()
-        if self._step is not None and self._exception is not None:
+        if self._exception is None:
+            return
+        if self._step is not None:
             note_stage(self._exception, self._step.note)
+            return
+        run = self._present()
+        maker = None if run is None else run.plan.makers[run.plan.result]
+        if run is not None and maker is not None:
+            _note_unreadable(run, maker)
 
     def _plan(self) -> Plan | None:
         """Give the plan that is carried out."""
@@ -103,9 +112,8 @@ class GraphFuture(Future[T]):
                 return plan
         return None
 
-    def _state_of(self, step: Step | None) -> str:
-        """Tell how far a step is."""
-        run = self._present()
+    def _state_of(self, step: Step | None, run: Run | None = None) -> str:
+        """Tell how far a step of a run is."""
         if step is None:
             return DONE
         if run is not None:
@@ -144,11 +152,12 @@ class GraphFuture(Future[T]):
             If there is no such part, or several; or if the stage was fused into the call that the message names.
         """
         run, plan = self._present(), self._plan()
-        if plan is None:
-            raise wording.no_part(name, ())
-        slot, step = _find(plan, name)
+        runs = [] if run is None else list(run.with_inner())
+        plans = [one.plan for one in runs] or ([] if plan is None else [plan])
+        found, slot, step = _find(plans, name)
         if run is None:
             return self
+        run = runs[plans.index(found)]
         future = _PartFuture(run, step)
         future._desk = self._desk
         run.watch(slot, future)
@@ -168,19 +177,20 @@ class GraphFuture(Future[T]):
         """
         run, plan = self._present(), self._plan()
         found: dict[str, Any] = {}
-        for path, slot in () if plan is None else list(plan.parts.items()):
-            if isinstance(slot, Step):
-                continue
-            if run is None:
-                if self._state_of(self._step) == DONE and self.exception() is None:
-                    value: Any = self.result()
-                    found[path] = value.ok if self._is_enveloped else value
-                continue
-            handle = run.slots[slot]
-            if handle is not None and not handle.failed:
-                opened, error = handle.open()
-                if error is None:
-                    found[path] = opened
+        if run is None:
+            if self._state_of(self._step) == DONE and self.exception() is None:
+                value: Any = self.result()
+                value = value.ok if self._is_enveloped else value
+                slots = {} if plan is None else plan.parts
+                found.update((path, value) for path, slot in slots.items() if not isinstance(slot, Step))
+            return found
+        for one in run.with_inner():
+            for path, slot in one.plan.parts.items():
+                handle = None if isinstance(slot, Step) else one.slots[slot]
+                if handle is not None and not handle.failed:
+                    opened, error = handle.open()
+                    if error is None:
+                        found[path] = opened
         return found
 
     def states(self) -> dict[str, str]:
@@ -191,11 +201,18 @@ class GraphFuture(Future[T]):
         dict of str to str
             ``"pending"``, ``"submitted"``, ``"done"``, ``"failed"`` or ``"cancelled"``, by path.
         """
-        plan = self._plan()
-        found = {}
-        for path, slot in () if plan is None else plan.parts.items():
-            assert plan is not None
-            found[path] = self._state_of(slot if isinstance(slot, Step) else plan.makers[slot])
+        return {path: self._state_of(step, run) for path, (run, step) in self._makers().items()}
+
+    def _makers(self) -> dict[str, tuple[Run | None, Step | None]]:
+        """Give the run and the step that each part comes from, by path."""
+        run, plan = self._present(), self._plan()
+        runs: list[Run | None] = [None] if run is None else list(run.with_inner())
+        found: dict[str, tuple[Run | None, Step | None]] = {}
+        for one in runs:
+            here = plan if one is None else one.plan
+            for path, slot in () if here is None else here.parts.items():
+                assert here is not None
+                found[path] = one, slot if isinstance(slot, Step) else here.makers[slot]
         return found
 
     def picture(self) -> Picture:
@@ -237,6 +254,13 @@ class _PartFuture(Future[Any]):
             return True
         return False
 
+    def _open(self) -> None:
+        super()._open()
+        run, step = self._part
+        if self._exception is not None and step is not None:
+            note_stage(self._exception, step.note)
+            _note_unreadable(run, step)
+
     def running(self) -> bool:
         """Tell whether it is with a worker.
 
@@ -249,19 +273,27 @@ class _PartFuture(Future[Any]):
         return step is not None and not self.done() and run.states[step.index] == SUBMITTED
 
 
-def _find(plan: Plan, name: str) -> tuple[int, Step | None]:
-    """Find the slot of a part, and the step that fills it."""
-    parts, names = plan.parts, plan.names
-    path = name
-    if name not in parts:
-        paths = list(dict.fromkeys(names.get(name, ())))
-        if not paths:
-            raise wording.no_part(name, parts)
-        if len(paths) > 1:
-            raise wording.many_parts(name, paths)
-        (path,) = paths
-    slot = parts[path]
+def _note_unreadable(run: Run, step: Step) -> None:
+    """Note that what a step gave could not be opened, so that it looks like the failure that it is."""
+    if run.states[step.index] == DONE and step.kind == CALL:
+        run.states[step.index] = FAILED
+
+
+def _find(plans: Sequence[Plan], name: str) -> tuple[Plan, int, Step | None]:
+    """Find a part: the plan that has it, its slot, and the step that fills that."""
+    paths = [name]
+    if not any(name in plan.parts for plan in plans):
+        paths = list(dict.fromkeys(path for plan in plans for path in plan.names.get(name, ())))
+    if not paths:
+        raise wording.no_part(name, (path for plan in plans for path in plan.parts))
+    if len(paths) > 1:
+        raise wording.many_parts(name, paths)
+    (path,) = paths
+    plan = next(plan for plan in plans if path in plan.parts)
+    slot = plan.parts[path]
     if isinstance(slot, Step):
-        last = min((key for key, one in parts.items() if one == slot.outs[0]), key=len, default=slot.path)
+        last = min(
+            (key for key, one in plan.parts.items() if one == slot.outs[0]), key=len, default=slot.path
+        )
         raise wording.fused_part(name, slot.label, last)
-    return slot, plan.makers[slot]
+    return plan, slot, plan.makers[slot]

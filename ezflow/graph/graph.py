@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable
 from functools import partial
 from itertools import count
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from .. import errors
-from .._amap import AsyncMap
 from .._call import Call as CallRecord
-from .._gather import ListFuture
-from .._map import Stream
+from .._mapping import async_results, check_sizes, check_words, closing, open_bar, results
+from .._plan import Plan as CallPlan
 from .._plan import unpack
 from ..modifiers import HowItRuns, Method, WhatGoesIn
 from ..options import NOTHING, Options
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import ParamSpec
 
+    from .._amap import AsyncMap
     from .._map import Slot
     from .._progress import Meter
     from ..future import Future
@@ -62,6 +61,9 @@ _NOT_OF_GRAPHS = {
 """Words that only a call of a pool can keep, and why."""
 
 _UNKNOWN: Any = object()
+
+_READ_AHEAD = 16
+"""Runs that `map.asynced` starts ahead of what is read if its inputs are asynchronous and may not end."""
 
 
 class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
@@ -289,53 +291,41 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
         meter: Meter | None = None,
     ) -> GraphFuture[Any]:
         """Start a run; give its future."""
-        self._check_words()
         lane = self._lane()
+        step = None
         if type(lane) is lanes.PoolLane:
             step = self._only_step(lane, len(args), tuple(kwargs))
-            if step is not None:
-                return self._post(lane, step, args, kwargs, deadline, index, meter)
-        future: GraphFuture[Any] = GraphFuture(self, lane.desk())
+        future: GraphFuture[Any] = GraphFuture(self, lane.desk() if step is None else None)
         if "results" in self._options:
             future._is_enveloped = bool(self._options.get("results"))
             future._index = index
         if meter is None and index is None and "progress" in self._options:
-            meter = self._meter(1)
+            meter = self._bar(1)
+        if meter is None:
+            self._begin(future, lane, step, args, kwargs, keep, deadline, index)
+            return future
         future._meter = meter
-        try:
-            future._run = self._run(lane, future, args, kwargs, keep=keep, deadline=deadline)
-        except BaseException:
-            if meter is not None:
-                meter.close()
-            raise
-        return future
+        with closing(meter):
+            self._begin(future, lane, step, args, kwargs, keep, deadline, index)
+            return future
 
-    def _post(
+    def _begin(
         self,
-        lane: lanes.PoolLane,
-        step: Step,
+        future: GraphFuture[Any],
+        lane: Any,
+        step: Step | None,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
+        keep: bool,
         deadline: float | None,
         index: int | None,
-        meter: Meter | None,
-    ) -> GraphFuture[Any]:
-        """Post the only call of a graph: its future is that of the graph."""
-        future: GraphFuture[Any] = GraphFuture(self, None)
-        future._step = step
-        if "results" in self._options:
-            future._is_enveloped = bool(self._options.get("results"))
-            future._index = index
-        if meter is None and index is None and "progress" in self._options:
-            meter = self._meter(1)
-        future._meter = meter
-        try:
+    ) -> None:
+        """Begin what a future is of: the only call of a graph, whose future that of the graph is, or a run."""
+        if step is not None:
+            future._step = step
             lane.post(future, step, args, kwargs, deadline, 0 if index is None else index + 1)
-        except BaseException:
-            if meter is not None:
-                meter.close()
-            raise
-        return future
+        else:
+            future._run = self._run(lane, future, args, kwargs, keep=keep, deadline=deadline)
 
     def _only_step(self, lane: lanes.PoolLane, n_args: int, keywords: tuple[str, ...]) -> Step | None:
         """Give the step of a graph that is one call, and nothing else."""
@@ -345,7 +335,7 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
             root, options = self._find_way()
             found = None
             if options is None:
-                plan = plan_of(self._plans, root, n_args, keywords, fuse=lane.fuses, is_call=True)
+                plan = plan_of(self._plans, root, n_args, keywords, fuse=lane.fuses)
                 found = plan.only_step()
             self._plans[key] = found
         return found  # type: ignore[no-any-return]
@@ -380,6 +370,7 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
 
     def _find_way(self) -> tuple[Node, Options | None]:
         """Give what a run does, and the options that mean all of it."""
+        self._check_words()
         root = self._root
         if isinstance(root, Call):
             return self._steps(), None
@@ -408,17 +399,10 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
         object.__setattr__(self, "_lane_here", (os.getpid(), lane))
         return lane
 
-    def _meter(self, inputs: Any) -> Meter | None:
+    def _bar(self, inputs: Any) -> Meter | None:
         """Open a bar if one is wanted and there is a place to draw it."""
-        from .._progress import open_meter, total_of
-
-        total = inputs if isinstance(inputs, int) else total_of(inputs)
-        meter = open_meter(
-            self._options.get("progress"), self._options.get("named") or text(self._root, 8), total
-        )
-        if meter is not None and isinstance(inputs, int):
-            meter.expect(inputs)
-        return meter
+        label = self._options.get("named") or text(self._root, 8)
+        return open_bar(self._options.get("progress"), label, inputs)
 
     if not TYPE_CHECKING:
         submit = Method(_submit)
@@ -451,49 +435,28 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
         iterator
             Results in the order of the inputs.
         """
-        options = self._options
         self._check_words()
-        if chunksize < 1:
-            raise ValueError("chunksize must be >= 1.")
-        if buffersize is not None and (not isinstance(buffersize, int) or buffersize < 1):
-            raise ValueError("buffersize must be None or > 0")
-        star, enveloped = bool(options.get("star")), bool(options.get("results"))
-        unordered = bool(options.get("unordered"))
-        if star and len(iterables) != 1:
-            raise TypeError(
-                f"map.star() takes one iterable of tuples, lists or mappings, not {len(iterables)}"
-            )
-        if keywords and not star:
-            raise errors.unexpected_keyword("map", keywords)
-        word = next((one for one in ("asynced", "background") if options.get(one)), None)
-        if timeout is not None and word is not None:
-            raise errors.no_waiting_to_limit(word)
-        within = options.get("within")
-        deadline = None if within is None else monotonic() + within
-        graph = self._with(options.without("star")) if star else self
-        lane = graph._lane()
-        numbers = count()
-        if options.get("asynced"):
-            if buffersize is None and any(isinstance(one, AsyncIterable) for one in iterables):
-                buffersize = 16  # who knows whether it ends
+        check_sizes(chunksize, buffersize)
+        plan = CallPlan.of(self._options.without(*Options.OF_GRAPHS))
+        check_words(plan, len(iterables), keywords, timeout)
+        graph = self._with(self._options.without("star")) if plan.star else self
+        deadline, bar = plan.deadline(), partial(self._bar, iterables)
+        if plan.asynced:
+            numbers = count()
 
             def submit_one(args: tuple[Any, ...], meter: Meter | None = None) -> GraphFuture[Any]:
-                args, kwargs = unpack(args, keywords) if star else (args, {})
+                args, kwargs = unpack(args, keywords) if plan.star else (args, {})
                 return graph._start(
                     args, kwargs, keep=False, deadline=deadline, index=next(numbers), meter=meter
                 )
 
-            if "progress" not in options:
-                return AsyncMap[Any](submit_one, iterables, buffersize, unordered=unordered)
-            from .._progress import draw_async
-
-            bar = partial(self._meter, iterables)
-            return draw_async(bar, submit_one, iterables, buffersize, unordered=unordered)
-        inputs: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
-
+            return async_results(plan, submit_one, iterables, buffersize, _READ_AHEAD, bar)
+        end = None if timeout is None else timeout + monotonic()
+        lane = graph._lane()
         step = None
-        if type(lane) is lanes.PoolLane and not star:
+        if type(lane) is lanes.PoolLane and not plan.star:
             step = graph._only_step(lane, len(iterables), ())
+        inputs: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
 
         def submit_next(slot: Slot) -> bool:
             for args in inputs:
@@ -501,7 +464,7 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
                     lane.post(slot, step, args, {}, deadline, slot.index + 1)  # type: ignore[attr-defined]  # see above
                     return True
                 sink = _Whole(slot)
-                args, kwargs = unpack(args, keywords) if star else (args, {})
+                args, kwargs = unpack(args, keywords) if plan.star else (args, {})
                 run = graph._run(lane, sink, args, kwargs, keep=False, deadline=deadline)
                 if not slot.done:
                     slot.call = run  # type: ignore[assignment]  # what can be cancelled
@@ -510,33 +473,9 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
 
         desk = lane.desk()
         cancel_waiting, stop = partial(_cancel_waiting, desk), partial(_stop, desk)
-
-        def begin(submit: Callable[[Slot], bool]) -> Any:
-            if options.get("background"):
-                future = ListFuture(
-                    cancel_waiting, stop, lane.desk(), enveloped=enveloped, unordered=unordered
-                )
-                future.submit_all(submit)
-                return future
-            end = None if timeout is None else timeout + monotonic()
-            stream = Stream[Any](
-                submit,
-                cancel_waiting,
-                buffersize,
-                end,
-                lane.desk().check_waiting,
-                enveloped=enveloped,
-                unordered=unordered,
-            )
-            results = stream.results()
-            next(results)
-            return results
-
-        if "progress" not in options:
-            return begin(submit_next)
-        from .._progress import draw
-
-        return draw(partial(self._meter, iterables), begin, submit_next)
+        return results(
+            plan, submit_next, cancel_waiting, stop, desk, desk.check_waiting, end, buffersize, bar
+        )
 
     if not TYPE_CHECKING:
         map = Method(_map)
@@ -678,17 +617,7 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
 
 def _again(flat: tuple[Any, ...], options: Options) -> Graph[..., Any]:
     """Make a graph that was pickled."""
-    graph: Graph[..., Any] = Graph.__new__(Graph)
-    put = object.__setattr__
-    root = unflatten(flat)
-    put(graph, "_root", root)
-    put(graph, "_options", options)
-    put(graph, "_plans", {})
-    put(graph, "_lane_here", None)
-    put(graph, "_way", None)
-    put(graph, "_twin", None)
-    put(graph, "_leaves", check(root))
-    return graph
+    return Graph(unflatten(flat), options)
 
 
 class Submit(HowItRuns, Generic[P, R]):

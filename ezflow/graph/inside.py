@@ -1,9 +1,11 @@
 """What runs inside a worker: several functions as one call, and functions that are named by a text.
 
-A worker imports this module and nothing else of the package.
+A worker imports this module and nothing else of this package.
 """
 
 from __future__ import annotations
+
+from .._engine.finish import UNFINISHED, abandon, collect, finish
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
@@ -107,9 +109,11 @@ def run_chain(calls: tuple[tuple[str, Callable[..., Any], str], ...], /, *args: 
                 value = apply(mode, fn, (value,), {})
             else:
                 value = fn(value)
-            value = finished(value)
-        except Exception as error:
-            if note:
+            if type(value) in UNFINISHED:
+                value = finished(value)
+        except BaseException as error:
+            abandon(value)
+            if note and isinstance(error, Exception):
                 add_note(error, note)
             raise
     return value
@@ -126,8 +130,6 @@ def add_note(error: BaseException, note: str) -> None:
 
 def finished(value: Any) -> Any:
     """Give what an unfinished value stands for: what a coroutine returns, the list of a generator's items."""
-    from .._engine.finish import UNFINISHED, finish
-
     if type(value) not in UNFINISHED:
         return value
     from .._engine.current import running
@@ -144,8 +146,6 @@ def _finished_here(value: Any) -> Any:
     if type(value) is GeneratorType:
         return list(value)
     import asyncio
-
-    from .._engine.finish import collect
 
     coroutine = collect(value) if type(value) is AsyncGeneratorType else value
     try:
@@ -172,6 +172,18 @@ def run_packed(calls: bytes, /, *args: Any, **kwargs: Any) -> Any:
             _loaded.clear()
         found = _loaded[calls] = loads(calls)
     return run_chain(found, *args, **kwargs)
+
+
+def _functions_of(calls: Any) -> tuple[Callable[..., Any], ...]:
+    """Give the functions of a chain, for messages about a call that could not be sent."""
+    if isinstance(calls, bytes):
+        from pickle import loads
+
+        calls = loads(calls)
+    return tuple(fn for _, fn, _ in calls)
+
+
+run_chain.__dict__["functions_of"] = run_packed.__dict__["functions_of"] = _functions_of
 
 
 def run_patiently(

@@ -10,13 +10,16 @@ import os
 import sys
 import threading
 from time import monotonic
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+from .._context import travelling
 from .._engine.current import running
 from .._plan import Plan as CallPlan
 from .._sealed import SealedError
 from .._task import Carrier
 from .._through import Relayed
+from .._wire.forms import LONGEST, Form
 from ..executor import ProcessPoolExecutor
 from ..modifiers import Front
 from ..options import NOTHING, Options
@@ -30,6 +33,7 @@ from .run import NO_LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextvars import Context
     from typing import Final
 
     from .plan import Step
@@ -168,25 +172,61 @@ if hasattr(os, "register_at_fork"):
 # ---------------------------------------------------------------- lanes
 
 
-class PoolLane:
+class _Lane:
+    """What lanes have in common: they do nothing about runs, and find the lanes of steps with executors of their own."""
+
+    __slots__ = ("_lanes", "fuses")
+
+    is_quick = passes_on = False
+
+    def __init__(self, *, fuses: bool = True) -> None:
+        self.fuses = fuses
+        self._lanes: dict[int, Lane] = {}
+
+    def for_step(self, on: Any) -> Lane:
+        """Give the lane of a step with an executor of its own."""
+        if isinstance(on, str):  # a default executor, which may be another one the next time
+            return lane_of(on)
+        found = self._lanes.get(id(on))
+        if found is None:
+            found = self._lanes[id(on)] = lane_of(on)
+        return found
+
+    def takes_along(self, context: Context) -> bool:
+        """Tell whether calls take values of context variables along."""
+        return True
+
+    def form(self, step: Step) -> Form | None:
+        """Give the form of a call that can be put together from bytes."""
+        return None
+
+    def send(self, leg: Leg, form: Form, args: list[bytes], named: list[bytes]) -> None:
+        """Start such a call."""
+        raise NotImplementedError
+
+    def begin(self, run: Run) -> None:
+        """Learn that a run has begun."""
+
+    def end(self, run: Run) -> None:
+        """Learn that it starts no more calls."""
+
+    def desk(self) -> Any:
+        """Give what futures of runs turn to."""
+        return conductor()
+
+
+class PoolLane(_Lane):
     """A pool of ours: no future for each call, and every option is the pool's business."""
 
-    __slots__ = ("_lanes", "fuses", "is_quick", "options", "pool")
+    __slots__ = ("options", "pool")
+
+    is_quick = passes_on = True
 
     def __init__(self, pool: ProcessPoolExecutor) -> None:
         self.pool = pool
         options = pool._options
         self.options = NOTHING if options is None else options.without("named", "progress")
-        self.fuses = not any(name in self.options for name in _SWITCH_FUSION_OFF)
-        self.is_quick = True
-        self._lanes: dict[int, Lane] = {}
-
-    def for_step(self, on: Any) -> Lane:
-        """Give the lane of a step with an executor of its own."""
-        found = self._lanes.get(id(on))
-        if found is None:
-            found = self._lanes[id(on)] = lane_of(on)
-        return found
+        super().__init__(fuses=not any(name in self.options for name in _SWITCH_FUSION_OFF))
 
     def begin(self, run: Run) -> None:
         """Keep the pool open for the run."""
@@ -201,12 +241,28 @@ class PoolLane:
         engine = self.pool._engine
         return engine if engine is not None and engine.ready else self.pool._open_engine()
 
+    def takes_along(self, context: Context) -> bool:
+        """Tell whether calls take values of context variables along."""
+        return bool(travelling(context, self.pool._codec.home_of))
+
+    def form(self, step: Step) -> Form | None:
+        """Give the form of a call of an importable function that has no options."""
+        prepared = step.packed
+        if prepared is None or prepared[0] is not self.options:
+            prepared = step.packed = self._prepare(step)
+        form: Form | None = prepared[5]
+        return form if form is not None and form.is_current() and self.pool._seed is None else None
+
+    def send(self, leg: Leg, form: Form, args: list[bytes], named: list[bytes]) -> None:
+        """Post the call."""
+        self.pool._post_bytes(leg, form.fill(args, named), leg.step.label, leg.run.context)
+
     def start(self, leg: Leg, step: Step, args: list[Any], kwargs: dict[str, Any], limits: Limits) -> None:
         """Post the call."""
         prepared = step.packed
         if prepared is None or prepared[0] is not self.options:
             prepared = step.packed = self._prepare(step)
-        _, fn, prefix, plan, is_stable = prepared
+        _, fn, prefix, plan, is_stable, _ = prepared
         if not is_stable:  # whether code is importable may change
             step.packed = None
         deadline = None if plan is None else plan.deadline()
@@ -238,17 +294,23 @@ class PoolLane:
         if prepared is None or prepared[0] is not self.options:
             prepared = self._prepare(step)
             step.packed = prepared if prepared[4] else None
-        _, fn, prefix, plan, _ = prepared
+        _, fn, prefix, plan, _, _ = prepared
         if deadline is None and plan is not None:
             deadline = plan.deadline()
         elif deadline is not None and plan is None:
             plan = CallPlan.of(Options(within=max(deadline - monotonic(), 0.0)))
         self.pool._post(sink, fn, (*prefix, *args), kwargs, plan, deadline, index, label=step.label)
 
-    def _prepare(self, step: Step) -> tuple[Options, Any, tuple[Any, ...], CallPlan | None, bool]:
+    def _prepare(
+        self, step: Step
+    ) -> tuple[Options, Any, tuple[Any, ...], CallPlan | None, bool, Form | None]:
         fn, prefix, is_stable = sent(step)
         options = self._options_of(step)
-        return self.options, fn, prefix, CallPlan.of(options) if len(options) else None, is_stable
+        plan = CallPlan.of(options) if len(options) else None
+        form = None
+        if plan is None and step.is_bare and type(fn) is FunctionType and sum(map(len, prefix)) < LONGEST:
+            form = Form(fn, prefix, len(step.args), [name for name, _ in step.names])
+        return self.options, fn, prefix, plan, is_stable, form
 
     def _options_of(self, step: Step) -> Options:
         options = self.options.under(step.options)
@@ -278,35 +340,15 @@ class PoolLane:
             leg.engine.cancel_waiting([leg.call])
 
 
-class OtherLane:
+class OtherLane(_Lane):
     """An executor of another library, or a pool of ours whose `submit` somebody replaced."""
 
-    __slots__ = ("_executor", "_is_ours", "_lanes", "fuses")
-
-    is_quick = False
+    __slots__ = ("_executor", "_is_ours")
 
     def __init__(self, executor: Any, *, is_ours: bool = False) -> None:
+        super().__init__()
         self._executor = executor
         self._is_ours = is_ours
-        self._lanes: dict[int, Lane] = {}
-        self.fuses = True
-
-    def for_step(self, on: Any) -> Lane:
-        """Give the lane of a step with an executor of its own."""
-        found = self._lanes.get(id(on))
-        if found is None:
-            found = self._lanes[id(on)] = lane_of(on)
-        return found
-
-    def begin(self, run: Run) -> None:
-        """Nothing to do."""
-
-    def end(self, run: Run) -> None:
-        """Nothing to do."""
-
-    def desk(self) -> Any:
-        """Give what futures of runs turn to."""
-        return conductor()
 
     def start(self, leg: Leg, step: Step, args: list[Any], kwargs: dict[str, Any], limits: Limits) -> None:
         """Submit the call."""
@@ -351,27 +393,17 @@ class _PassOn:
             leg._deliver(Relayed(future))
 
 
-class InlineLane:
+class InlineLane(_Lane):
     """The thread itself: plain calls, one after the other, for a debugger; and a graph inside a worker."""
 
     __slots__ = ()
 
-    fuses = False
-    is_quick = False
+    def __init__(self) -> None:
+        super().__init__(fuses=False)
 
     def for_step(self, on: Any) -> Lane:
         """Give this lane, whatever a step wants."""
         return self
-
-    def begin(self, run: Run) -> None:
-        """Nothing to do."""
-
-    def end(self, run: Run) -> None:
-        """Nothing to do."""
-
-    def desk(self) -> Any:
-        """Give what futures of runs turn to."""
-        return conductor()
 
     def start(self, leg: Leg, step: Step, args: list[Any], kwargs: dict[str, Any], limits: Limits) -> None:
         """Call it."""

@@ -275,37 +275,33 @@ def picture_of(root: Node, kind: type[Layout] = Layout) -> Picture:
 
 def picture_of_run(future: GraphFuture[Any]) -> Picture:
     """Lay a run out, with states and times."""
-    from .plan import Step
     from .run import PENDING
 
     drawn = picture_of(future.graph._root)
-    run, plan = future._present(), future._plan()
-    if plan is None:
+    makers = future._makers()
+    if not makers:
         return drawn
     boxes: list[Box] = []
     for box in drawn.boxes:
-        slot = plan.parts.get(box.path)
-        found = slot if isinstance(slot, Step) else None if slot is None else plan.makers[slot]
-        if found is None:  # inside of a graph in this graph
-            outer = _outer(plan.parts, box.path)
-            if outer is None:
-                boxes.append(replace(box, state=PENDING))
-                continue
-            found = outer if isinstance(outer, Step) else plan.makers[outer]
-        if found is None:
+        maker = makers.get(box.path) or _outer(makers, box.path)
+        if maker is None:
+            boxes.append(replace(box, state=PENDING))
+            continue
+        run, step = maker
+        if step is None:
             boxes.append(box)
             continue
-        times = None if run is None else run.times.get(found.index)
+        times = None if run is None else run.times.get(step.index)
         seconds = None if times is None else times[1] - times[0]
-        boxes.append(replace(box, state=future._state_of(found), seconds=seconds))
+        boxes.append(replace(box, state=future._state_of(step, run), seconds=seconds))
     return replace(drawn, boxes=tuple(boxes), title=_state_of(future))
 
 
-def _outer(parts: dict[str, Any], path: str) -> Any:
-    """Find the step around a path."""
+def _outer(makers: dict[str, Any], path: str) -> Any:
+    """Find what is around a path."""
     pieces = path.split("/")
     for n in range(len(pieces) - 1, 0, -1):
-        found = parts.get("/".join(pieces[:n]))
+        found = makers.get("/".join(pieces[:n]))
         if found is not None:
             return found
     return None

@@ -48,10 +48,10 @@ class Step:
     __slots__ = (
         "args",
         "calls",
+        "given",
         "height",
         "index",
         "is_bare",
-        "is_call",
         "kind",
         "label",
         "names",
@@ -82,7 +82,7 @@ class Step:
         self.node: Node | None = None
         self.plans: dict[Any, Plan] = {}  # of the graph inside
         self.packed: Any = None  # what a lane keeps here
-        self.is_call = False  # a graph inside gets the call of the graph around it
+        self.given = "call"  # what a graph inside gets: a call, one result, many, or names
         self.is_bare = False  # nothing but importable functions
         self.on: Any = None  # an executor of its own
         self.treats_end = False  # it has options for how its end goes on
@@ -127,6 +127,7 @@ class Plan:
         self.first: list[Step] = []
         self.waits: list[int] = []  # by step: slots that no input fills
         self.left: list[int] = []  # by slot: who needs it
+        self.late: list[int] = []  # inputs that a later step takes
 
     def finish(self, *, fuse: bool) -> Plan:
         """Fuse, and note who waits for whom."""
@@ -145,10 +146,14 @@ class Plan:
             ways = [user.height for out in step.outs for user in self.users[out]]
             step.height = max(ways, default=0) + (step.kind in (CALL, EACH, WHOLE))
         for users in self.users:
-            users.sort(key=_urgency)
+            users.sort(key=by_height, reverse=True)
         self.first = sorted(
-            (step for step in self.steps if all(slot < self.n_inputs for slot in step.slots)), key=_urgency
+            (step for step in self.steps if all(slot < self.n_inputs for slot in step.slots)), key=by_height
         )
+        first = {step.index for step in self.first}
+        self.late = [
+            slot for slot in range(self.n_inputs) if any(user.index not in first for user in self.users[slot])
+        ]
         self.waits = [sum(slot >= self.n_inputs for slot in step.slots) for step in self.steps]
         self.left = list(map(len, self.users))
         return self
@@ -191,8 +196,9 @@ def is_by_name(fn: Any) -> bool:
     return home.__dict__.get(name) is fn
 
 
-def _urgency(step: Step) -> int:
-    return -step.height
+def by_height(step: Step) -> tuple[int, int]:
+    """Give what orders steps: the most urgent is the highest, and of several the first."""
+    return step.height, -step.index
 
 
 class _Planner:
@@ -289,7 +295,7 @@ class _Planner:
             name = label(node)
             step = self.step(EACH if isinstance(node, Each) else WHOLE, flow, path, name)
             step.node = node.parts[0]
-            step.is_call = flow[0] == "call"
+            step.given = flow[0]
             step.options = node.options if isinstance(node, Whole) else None
             self.stage(step, path, name)
             return "one", step.outs[0]
@@ -334,16 +340,16 @@ class _Planner:
 
 
 def plan(
-    root: Node, n_args: int, keywords: tuple[str, ...], *, fuse: bool, path: Path = (), is_call: bool = True
+    root: Node, n_args: int, keywords: tuple[str, ...], *, fuse: bool, path: Path = (), given: str = "call"
 ) -> Plan:
-    """Plan a graph for calls of one shape; `is_call` is false where its argument is the result of another stage."""
+    """Plan a graph for calls of one shape, or for what other stages give: ``"one"`` result, ``"many"``, ``"names"``."""
     made = Plan(n_args, keywords)
     planner = _Planner(made)
     args = tuple(range(n_args))
     flow: Any = "call", (args, {name: n_args + i for i, name in enumerate(keywords)})
-    if not is_call and n_args == 1 and not keywords:
+    if given == "one":
         flow = "one", 0
-    elif not is_call and not keywords:
+    elif given == "many":
         flow = "many", args
     flow = walk(planner.enter(root, flow, path))
     made.result = planner.one(flow, path or ("1",))

@@ -25,20 +25,36 @@ from contextvars import Context, copy_context
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .._sealed import SealedError
+from .._sealed import SealedAnswer, SealedError
 from . import wording
 from .conductor import conductor
-from .handles import Cancelled, Envelope, Failure, Joined, Noted, Value, is_plain, opened
-from .plan import CALL, DICT, EACH, TUPLE, UNPACK, plan
+from .handles import (
+    Cancelled,
+    Envelope,
+    Failure,
+    Joined,
+    Noted,
+    Value,
+    body_in,
+    holds_packed,
+    is_plain,
+    note_stage,
+    opened,
+    snapshot,
+    to_pass,
+)
+from .plan import CALL, DICT, EACH, TUPLE, UNPACK, by_height, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Final
 
     from .._call import Call, Sealed
+    from .._wire.forms import Form
     from ..options import Options, Retry
     from .nodes import Node
     from .plan import Plan, Step
+    from .whole import Attempts
 
 PENDING: Final = "pending"
 SUBMITTED: Final = "submitted"
@@ -68,8 +84,20 @@ class Lane(Protocol):
 
     fuses: bool
     """Whether neighbours may be one call."""
+    passes_on: bool
+    """Whether its calls take handles of large values."""
     is_quick: bool
     """Whether a call of an importable function with plain data can be started on any thread."""
+
+    def takes_along(self, context: Context) -> bool:
+        """Tell whether calls take values of context variables along, whose packing may run user code."""
+        raise NotImplementedError
+
+    def form(self, step: Step) -> Form | None:
+        """Give the form of a call that can be put together from bytes, on any thread: no user code runs by that."""
+
+    def send(self, leg: Leg, form: Form, args: list[bytes], named: list[bytes]) -> None:
+        """Start such a call."""
 
     def start(self, leg: Leg, step: Step, args: list[Any], kwargs: dict[str, Any], limits: Limits) -> None:
         """Start the call of a step; its end goes to the leg.  May raise, and then nothing was started."""
@@ -183,7 +211,10 @@ class Run:
     """
 
     __slots__ = (
+        "_bodies",
         "_inbox",
+        "_is_quick",
+        "_is_sorted",
         "_left",
         "_n_open",
         "_ready",
@@ -194,6 +225,7 @@ class Run:
         "_values",
         "_waits",
         "_watchers",
+        "children",
         "context",
         "keep",
         "lane",
@@ -221,7 +253,8 @@ class Run:
         self.sink = sink
         self.keep = keep
         self.limits = limits
-        self.context = copy_context() if context is None else context
+        context = copy_context() if context is None else context
+        self.context = context if len(context) else _EMPTY
         self.slots: list[Sealed | None] = [None] * plan.n_slots
         self.states = [PENDING] * len(plan.steps)
         self.legs: dict[int, Leg] = {}
@@ -229,9 +262,13 @@ class Run:
         self._waits = plan.waits[:]
         self._left = plan.left[:]
         self._values: dict[int, Any] | None = None
+        self._bodies: dict[int, bytes | None] | None = None
+        self.children: dict[int, Run | Attempts] | None = None  # of graphs inside, by step, if it is kept
         self._watchers: dict[int, list[Sink]] | None = None
         self._ready: list[Step] = []
-        self._rescues: list[tuple[Leg, Options, Sealed]] = []
+        self._is_sorted = True
+        self._is_quick = lane.is_quick and not (len(self.context) and lane.takes_along(self.context))
+        self._rescues: list[tuple[Leg, Options, Sealed]] | None = None
         self._n_open = len(plan.steps)
         self._settled = False
         self._stopped = False
@@ -245,14 +282,28 @@ class Run:
         """Where it is, as a call says it: a number if it has begun."""
         return 0 if self.legs or self._n_open != len(self.plan.steps) else None
 
+    def with_inner(self) -> Iterator[Run]:
+        """Give this run, and those of the graphs inside it that have begun."""
+        todo: list[Run] = [self]
+        while todo:
+            run = todo.pop(0)
+            yield run
+            for child in (run.children or {}).values():
+                inner = child if isinstance(child, Run) else child.run
+                if inner is not None:
+                    todo.append(inner)
+
     def start(self, inputs: Sequence[Sealed]) -> None:
-        """Begin; returns when everything that needs only the inputs has been started."""
+        """Begin; returns when everything that needs only the inputs has been started, and the other inputs are packed."""
         conductor()  # made here, because whoever tells an end may not start threads
         self.lane.begin(self)
         self._turn.acquire()
         try:
             self.slots[: len(inputs)] = inputs
-            self._ready.extend(self.plan.first)
+            if self.lane.passes_on:
+                for slot in self.plan.late:
+                    self.slots[slot] = snapshot(inputs[slot])
+            self._ready.extend(self.plan.first)  # the most urgent last
             if self.plan.result < self.plan.n_inputs:
                 self._settle(inputs[self.plan.result])
             self._advance(may_open=True)
@@ -264,13 +315,10 @@ class Run:
     def tell(self, event: tuple[Any, ...]) -> None:
         """Put an event into the inbox, and see to it that somebody works it off."""
         self._inbox.append(event)
-        if not self._turn.locked():
-            try:
-                self._work(may_open=False)
-            except (
-                BaseException
-            ):  # a fault of ours, which is not to end whoever tells; the conductor shows it
-                conductor().put(self)
+        try:
+            self._work(may_open=False)
+        except BaseException:  # a fault of ours, which is not to end whoever tells; the conductor shows it
+            conductor().put(self)
 
     def cancel(self, *, waiting_only: bool = False) -> None:
         """Cancel the whole run; or only what has not started."""
@@ -304,12 +352,9 @@ class Run:
     # ---------------------------------------------------------------- whoever holds the turn
 
     def _take(self, event: tuple[Any, ...]) -> None:
+        """Take an event that is no end."""
         kind = event[0]
-        if kind == _ENDED:
-            ended: Leg = event[1]
-            if self.legs.get(ended.step.index) is ended:
-                self._ended(ended, event[2])
-        elif kind == _WATCHED:
+        if kind == _WATCHED:
             _, slot, sink = event
             handle = self.slots[slot]
             if handle is not None:
@@ -343,28 +388,43 @@ class Run:
             self.limits.note(sealed)
         options = step.options
         if step.treats_end and options is not None:
-            if sealed.failed and ("otherwise" in options or ("catch" in options and not leg.is_rescue)):
+            is_rescued = "otherwise" in options or ("catch" in options and not leg.is_rescue)
+            if is_rescued and (sealed.failed or not is_plain(sealed)):
+                if self._rescues is None:
+                    self._rescues = []
                 self._rescues.append((leg, options, sealed))
                 self.legs[step.index] = leg
                 return
-            if options.get("results"):
-                sealed = Envelope(Failure(sealed, step.note) if sealed.failed else sealed)
+        self._conclude(step, sealed)
+
+    def _conclude(self, step: Step, sealed: Sealed) -> None:
+        """Take what a step has come to."""
+        if step.treats_end and step.options is not None and step.options.get("results"):
+            sealed = Envelope(Failure(sealed, step.note) if sealed.failed else sealed)
         if sealed.failed:
             self._fail(step, Failure(sealed, step.note), FAILED)
-        else:
-            self._fill(step, (sealed,))
+            return
+        if type(sealed) is SealedAnswer and sealed._beside is not None:
+            sealed.keep()
+        self.states[step.index] = DONE
+        self._n_open -= 1
+        self._put(step, step.outs[0], sealed)
 
     def _rescue(self, failed: Leg, options: Options, sealed: Sealed) -> None:
-        """Put something in the place of a failure."""
+        """Put something in the place of a failure, or of a value that cannot be opened."""
         step = failed.step
         if self.legs.get(step.index) is not failed:
             return  # cancelled meanwhile
+        value, error = sealed.open()
+        if error is None:
+            del self.legs[step.index]
+            self._conclude(step, Value(value))
+            return
         leg = self._leg(step)
         leg.is_rescue = True
         if failed.is_rescue or "catch" not in options:
             leg._deliver(Value(options.get("otherwise")))
             return
-        _, error = sealed.open()
         handler = _handler_of(step, options)
         try:
             leg.lane = self._lane(step)
@@ -389,20 +449,28 @@ class Run:
         self.states[step.index] = DONE
         self._n_open -= 1
         for slot, handle in zip(step.outs, handles, strict=True):
-            self.slots[slot] = handle
-            if self._watchers is not None:
-                for sink in self._watchers.pop(slot, ()):
-                    _tell(sink, handle)
-            if slot == self.plan.result:
-                self._settle(
-                    Noted(handle, step.note) if step.kind == CALL and type(handle) is not Value else handle
-                )
-            for user in self.plan.users[slot]:
-                self._waits[user.index] -= 1
-                if not self._waits[user.index] and self.states[user.index] is PENDING:
-                    self._ready.append(user)
-            if not self.keep and not self._left[slot]:
-                self.slots[slot] = None
+            self._put(step, slot, handle)
+
+    def _put(self, step: Step, slot: int, handle: Sealed) -> None:
+        """Put a result into its slot, and see who has waited for just that."""
+        self.slots[slot] = handle
+        if self._watchers is not None:
+            for sink in self._watchers.pop(slot, ()):
+                _tell(sink, handle)
+        plan = self.plan
+        if slot == plan.result:
+            self._settle(
+                Noted(handle, step.note) if step.kind == CALL and type(handle) is not Value else handle
+            )
+        waits = self._waits
+        for user in plan.users[slot]:
+            at = user.index
+            waits[at] -= 1
+            if not waits[at] and self.states[at] is PENDING:
+                self._ready.append(user)
+                self._is_sorted = False
+        if not self.keep and not self._left[slot]:
+            self.slots[slot] = None
 
     def _fail(self, step: Step, handle: Sealed, state: str) -> None:
         """Note that a step gives nothing, and so nothing of what depends on it."""
@@ -458,41 +526,88 @@ class Run:
         left: list[Step] = []  # that need somebody who may run user code
         while True:
             while inbox:
-                self._take(inbox.popleft())
+                event = inbox.popleft()
+                if event[0] == _ENDED:
+                    ended: Leg = event[1]
+                    if self.legs.get(ended.step.index) is ended:
+                        self._ended(ended, event[2])
+                else:
+                    self._take(event)
             if self._rescues and may_open:
                 self._rescue(*self._rescues.pop())
                 continue
             if not ready:
                 break
-            if len(ready) > 1:
-                ready.sort(key=_by_height)
+            if not self._is_sorted:
+                self._is_sorted = True
+                if len(ready) > 1:
+                    ready.sort(key=by_height)
             step = ready.pop()
             if self.states[step.index] is not PENDING:
                 continue
-            if not may_open and not self._is_harmless(step):
-                left.append(step)
-                continue
             try:
-                self._begin(step)
+                if not (step.is_bare and self._is_quick and self._begin_quickly(step)):
+                    if may_open or self._is_harmless(step):
+                        self._begin(step)
+                    else:
+                        left.append(step)
             except BaseException as error:
                 self.legs.pop(step.index, None)
                 self._fail(step, Failure(SealedError(error), step.note), FAILED)
                 if not isinstance(error, Exception):
                     self._stop(waiting_only=False)
                     raise
-        ready.extend(left)
+        if left:
+            ready.extend(left)
+            self._is_sorted = False
         if not self._n_open:
             self._n_open = -1
             self.lane.end(self)
-            self._values = None
+            self._values = self._bodies = None
+            self._waits = self._left = _NONE  # a run may be kept for long
             # A kept future is to keep its parts alive, but no pool, and there is to be no cycle.
             self.lane, self.sink, self.context = _NO_LANE, _NOBODY, _EMPTY
+
+    def _begin_quickly(self, step: Step) -> bool:
+        """Start a call by putting together the bytes that came, if it can be; this runs no user code."""
+        lane = self.lane
+        form = lane.form(step)
+        if form is None or self.limits is not NO_LIMITS:
+            return False
+        args = []
+        for slot in step.args:
+            body = self._body(slot)
+            if body is None:
+                return False
+            args.append(body)
+        named = []
+        for _, slot in step.names:
+            body = self._body(slot)
+            if body is None:
+                return False
+            named.append(body)
+        leg = self._leg(step)
+        leg.lane = lane
+        lane.send(leg, form, args, named)
+        for slot in step.slots:
+            self._used(slot)
+        return True
+
+    def _body(self, slot: int) -> bytes | None:
+        """Give the bytes of what a slot holds, if they can stand in a call; made once for all who need them."""
+        bodies = self._bodies
+        if bodies is None:
+            bodies = self._bodies = {}
+        elif slot in bodies:
+            return bodies[slot]
+        body = bodies[slot] = body_in(self.slots[slot])
+        return body
 
     def _is_harmless(self, step: Step) -> bool:
         """Tell whether a step can begin without running any user code."""
         if step.kind in (TUPLE, DICT):
             return True
-        if step.kind != CALL or not step.is_bare or len(self.context) or not self.lane.is_quick:
+        if not step.is_bare or not self._is_quick:
             return False
         slots = self.slots
         values = self._values or ()
@@ -501,11 +616,13 @@ class Run:
     def _begin(self, step: Step) -> None:
         kind = step.kind
         if kind == CALL:
-            args = [self._value(slot) for slot in step.args]
-            kwargs = {name: self._value(slot) for name, slot in step.names}
+            lane = self._lane(step)
+            value = self._passed if lane.passes_on else self._value
+            args = [value(slot) for slot in step.args]
+            kwargs = {name: value(slot) for name, slot in step.names}
             leg = self._leg(step)
-            leg.lane = self._lane(step)
-            leg.lane.start(leg, step, args, kwargs, self.limits)
+            leg.lane = lane
+            lane.start(leg, step, args, kwargs, self.limits)
         elif kind in (TUPLE, DICT):
             handles = [self._handle(slot) for slot in step.args or [slot for _, slot in step.names]]
             joined = Joined(handles, [name for name, _ in step.names] if kind == DICT else tuple)
@@ -528,18 +645,41 @@ class Run:
         if values is not None and slot in values:
             return values[slot]
         handle = self._handle(slot)
-        value = handle.value if type(handle) is Value else opened(handle)
+        try:
+            value = handle.value if type(handle) is Value else opened(handle)
+        except Exception as error:
+            self._is_unreadable(slot, error)
+            raise
         if self._left[slot] > 1:
             if values is None:
                 values = self._values = {}
             values[slot] = value
         return value
 
+    def _is_unreadable(self, slot: int, error: BaseException) -> None:
+        """Blame the step that gave a result which cannot be opened, and not one that needs it."""
+        maker = self.plan.makers[slot]
+        if maker is None or maker.kind != CALL:
+            return
+        note_stage(error, maker.note)
+        self.states[maker.index] = FAILED
+        failure = Failure(SealedError(error), maker.note)
+        self.slots[slot] = failure
+        for user in self.plan.users[slot]:
+            self._fail(user, failure, FAILED)
+
+    def _passed(self, slot: int) -> Any:
+        """Give what a slot holds to a call of one of our pools: large values go on unopened."""
+        handle = self._handle(slot)
+        return to_pass(handle) if holds_packed(handle) else self._value(slot)
+
     def _used(self, slot: int) -> None:
         self._left[slot] -= 1
         if not self._left[slot]:
             if self._values is not None:
                 self._values.pop(slot, None)
+            if self._bodies is not None:
+                self._bodies.pop(slot, None)
             if not self.keep and slot != self.plan.result:
                 self.slots[slot] = None
 
@@ -567,6 +707,8 @@ class Run:
             args = [self._handle(slot) for slot in step.args]
             names = {name: self._handle(slot) for name, slot in step.names}
             leg.child = start_whole(leg, self._lane(step), step, args, names, self.limits, keep=self.keep)
+            if self.keep:
+                self.children = {**(self.children or {}), step.index: leg.child}
 
 
 class _Nobody:
@@ -581,11 +723,8 @@ class _Nobody:
 
 _NOBODY: Final = _Nobody()
 _NO_LANE: Any = None
+_NONE: Final[list[int]] = []
 _EMPTY: Final = Context()
-
-
-def _by_height(step: Step) -> tuple[int, int]:
-    return step.height, -step.index
 
 
 def _tell(sink: Sink, handle: Sealed) -> None:
@@ -611,14 +750,14 @@ def plan_of(
     keywords: tuple[str, ...],
     *,
     fuse: bool,
-    is_call: bool,
+    given: str = "call",
     path: tuple[str, ...] = (),
 ) -> Plan:
     """Give the plan for calls of one shape, made once."""
-    key = n_args, keywords, fuse, is_call
+    key = n_args, keywords, fuse, given
     found = plans.get(key)
     if found is None:
-        found = plans[key] = plan(node, n_args, keywords, fuse=fuse, is_call=is_call, path=path)
+        found = plans[key] = plan(node, n_args, keywords, fuse=fuse, given=given, path=path)
     return found
 
 

@@ -12,7 +12,7 @@ from .._plan import unpack
 from .._sealed import SealedError
 from . import wording
 from .conductor import conductor
-from .handles import Failure, Joined, Noted, Value, opened
+from .handles import Failure, Joined, Noted, Value, opened, snapshot
 from .run import NO_LIMITS, Limits, Run, after, plan_of, repeats
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Attempts:
         self._plan = plan
         self._lane = lane
         self._sink = sink
-        self._inputs = inputs
+        self._inputs = [snapshot(one) for one in inputs] if lane.passes_on else inputs
         self._retry = retry
         self._limits = limits
         self._keep = keep
@@ -135,7 +135,7 @@ def start_graph(
     *,
     outer: Limits = NO_LIMITS,
     keep: bool = False,
-    is_call: bool = True,
+    given: str = "call",
     deadline: float | None = None,
     context: Context | None = None,
     path: tuple[str, ...] = (),
@@ -145,7 +145,7 @@ def start_graph(
     if options is not None and len(options):
         if options.get("star"):
             args, names = _starred(args, names)
-            is_call = True
+            given = "call"
         timeout, within, retry = options.get("timeout"), options.get("within"), options.get("retry")
     limits = NO_LIMITS
     if within is not None or timeout is not None or outer is not NO_LIMITS or deadline is not None:
@@ -155,7 +155,7 @@ def start_graph(
         if timeout is None:
             timeout = outer.timeout if outer.began is None else None
         limits = Limits(timeout, within or outer.within, min(ends, default=None))
-    plan = plan_of(plans, node, len(args), tuple(names), fuse=lane.fuses, is_call=is_call, path=path)
+    plan = plan_of(plans, node, len(args), tuple(names), fuse=lane.fuses, given=given, path=path)
     inputs = [*args, *names.values()]
     if retry is not None and retry.n:
         attempts = Attempts(plan, lane, sink, inputs, retry, limits, keep, context)
@@ -194,7 +194,7 @@ def start_whole(
         names,
         outer=outer,
         keep=keep,
-        is_call=step.is_call,
+        given=step.given,
         path=tuple(step.path.split("/")),
         context=leg.run.context,
     )
@@ -235,7 +235,7 @@ class Elements:
                     [Value(element)],
                     {},
                     outer=self._limits,
-                    is_call=False,
+                    given="one",
                     path=(*self._step.path.split("/"), "each"),
                     context=self._leg.run.context,
                 )

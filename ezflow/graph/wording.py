@@ -155,9 +155,9 @@ def wrong_names(
     missing, surplus = list(missing), list(surplus)
     pieces = []
     if surplus:
-        pieces.append(f"has no parameter {listed(surplus)}")
+        pieces.append(f"has no parameter{'s' * (len(surplus) > 1)} {listed(surplus)}")
     if missing:
-        pieces.append(f"gets nothing for its parameter {listed(missing)}")
+        pieces.append(f"gets nothing for its parameter{'s' * (len(missing) > 1)} {listed(missing)}")
     if surplus and missing:
         remedy = f"Label the branch: {{{missing[0]!r}: {surplus[0]}}}."
     elif surplus:
@@ -172,7 +172,7 @@ def only_by_label(path: Path, stage: str, names: Iterable[str]) -> GraphError:
     names = list(names)
     return _error(
         path,
-        f"{stage} has no parameter {listed(names)}, only **keywords, which take labels that were written down",
+        f"{stage} has no parameter{'s' * (len(names) > 1)} {listed(names)}, only **keywords, which take labels that were written down",
         f"Label the branch: {{{names[0]!r}: {names[0]}}}.",
     )
 

@@ -30,9 +30,9 @@ ROOT = Path(__file__).resolve().parents[2]
 if str(ROOT) not in sys.path:  # python tests/bench/run.py
     sys.path.insert(0, str(ROOT))
 
-from tests.bench.compare.adapters import ADAPTERS  # noqa: E402
+from tests.bench.compare.adapters import ADAPTERS, OF_GRAPHS  # noqa: E402
 
-LIBRARIES = tuple(ADAPTERS)
+LIBRARIES = tuple(name for name in ADAPTERS if name not in OF_GRAPHS)
 LIMIT = 180.0  # s for one cell; a library that needs more shows "-" and the reason below the table
 
 
@@ -71,10 +71,15 @@ class Row:
     needs: str = ""  # attribute of our class without which the row is for later
 
 
-def cell(row: str, n: float, quick: float) -> Callable[[str, str, bool], list[str]]:
-    """Return the command of a row measured by compare/cell.py with size `n`, or `quick` in a quick run."""
+def cell(
+    row: str, n: float, quick: float, slow: dict[str, float] | None = None
+) -> Callable[[str, str, bool], list[str]]:
+    """Return the command of a row measured by compare/cell.py with size `n`, or `quick` in a quick run.
+
+    `slow` gives the size for libraries that would need minutes.
+    """
     return lambda library, method, short: [
-        "-m", "tests.bench.compare.cell", row, library, method, str(quick if short else n)
+        "-m", "tests.bench.compare.cell", row, library, method, str(quick if short else (slow or {}).get(library, n))
     ]  # fmt: skip
 
 
@@ -127,8 +132,16 @@ ROWS = (
         (Goal("stdlib", "<=", 1.2),), methods=("fork", "forkserver", "spawn"),
     ),
     Row(
-        "diamond", "diamond graph of 4 calls, unfused (others: by hand)", "graphs/s", cell("diamond", 5_000, 1_000),
-        (Goal("stdlib", ">=", 4),), libraries=("ezflow", "stdlib", "loky"), needs="_begin_run",
+        "diamond", "diamond graph of 4 calls, unfused (others: by hand)", "graphs/s", cell("diamond", 5_000, 1_000, {"dask": 500, "ray": 500}),
+        (Goal("stdlib", ">=", 4),), libraries=("ezflow", "stdlib", "loky", *OF_GRAPHS), needs="_begin_run",
+    ),
+    Row(
+        "passing", "100 MB through 3 calls, unfused (others: by hand)", "ms", cell("passing", 100e6, 10e6),
+        (Goal("stdlib", "<=", 0.5),), libraries=("ezflow", "stdlib", "loky", "dask"), needs="_begin_run",
+    ),
+    Row(
+        "touched", "the same: what the parent had to touch", "MB", cell("passing", 100e6, 10e6),
+        (Goal("", "<=", 1),), libraries=("ezflow", "stdlib", "loky", "dask"), needs="_begin_run",
     ),
     Row(
         "chain", "graph of 5 plain stages, call to result, p50", "µs", cell("chain", 3_000, 500),
@@ -360,16 +373,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one small round: does everything run?")
     parser.add_argument("--row", action="append", choices=[row.name for row in ROWS], help="only this row")
-    parser.add_argument("--library", action="append", choices=LIBRARIES, help="only this library")
+    parser.add_argument("--library", action="append", choices=tuple(ADAPTERS), help="only this library")
     parser.add_argument("--method", default="forkserver", choices=("fork", "forkserver", "spawn"))
     parser.add_argument("--rounds", type=int, default=5, help="fresh processes per cell")
     parser.add_argument("--json", metavar="FILE", help="write figures and circumstances there")
     options = parser.parse_args(arguments)
 
-    libraries = tuple(name for name in LIBRARIES if not options.library or name in options.library)
     rounds = 1 if options.quick else options.rounds
     rows = [row for row in ROWS if not options.row or row.name in options.row]
     lines = [Line(row, method) for row in rows for method in row.methods or (options.method,)]
+    measured = {name for row in rows for name in row.libraries}
+    libraries = tuple(name for name in ADAPTERS if name in measured and name in (options.library or measured))
     before = circumstances()
     compile_ours()
     ready = [line for line in lines if not line.row.needs or has(line.row.needs)]

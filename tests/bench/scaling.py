@@ -20,7 +20,7 @@ import numpy as np
 
 from ezflow import ProcessPoolExecutor
 from ezflow._memory.cargo import ASIDE_FROM
-from ezflow._memory.segments import SHARED_FROM
+from ezflow._memory.segments import APART_FROM
 from tests.bench.compare.work import same
 
 SIZES = (100, 1_000, 10_000, 60_000, 100_000, 1_000_000, 10_000_000, 64_000_000, 256_000_000)
@@ -53,7 +53,7 @@ def milliseconds(pool: Any, size: int, rounds: int) -> float:
 def way(size: int) -> str:
     if size < ASIDE_FROM:
         return "in the message"
-    return "segment of its own" if size < SHARED_FROM else "shared segment"
+    return "shared memory" if size < APART_FROM else "a segment of its own"
 
 
 def main() -> None:

@@ -99,10 +99,17 @@ def several(n: int, size: int) -> list[Any]:
 
 def several_apart(n: int, size: int) -> list[Any]:
     """Make arrays that go in a segment each."""
+    from ezflow._memory import cargo, segments
+
+    segments.APART_FROM, cargo.MOST_APART = 1 << 16, n  # type: ignore[misc]  # in this worker only
+    return several(n, size // 8 + 1)
+
+
+def n_segments_made() -> int:
+    """Count the segments that this process has made."""
     from ezflow._memory import segments
 
-    segments.SHARED_FROM = 1 << 16  # type: ignore[misc]  # in this worker only
-    return several(n, size // 8 + 1)
+    return segments.arena_now().n_made
 
 
 def n_segments_open(value: Any) -> int:

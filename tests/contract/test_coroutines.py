@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ezflow import CallTimeout, ProcessPoolExecutor
+from ezflow import EZ, CallInterrupted, CallTimeout, ProcessPoolExecutor
 from tests import work
 from tests.contract import called
 from tests.contract.gates import LIMIT, wait_gone, wait_written
@@ -193,3 +193,14 @@ def test_retry_runs_a_coroutine_again(pool: ProcessPoolExecutor, tmp_path: Path)
         return called.flaky(str(path), 2)
 
     assert pool.submit.retry(3)(flaky).result(LIMIT) == 3
+
+
+def test_coroutine_that_is_interrupted_before_it_begins_is_no_complaint(make_pool: MakePool) -> None:
+    pool = make_pool(1, initializer=work.note_complaints)
+    stages = EZ(work.interrupt_before_it_is_awaited, work.wait_a_little).on(pool)
+
+    for future in (pool.submit(work.interrupt_before_it_is_awaited), stages.submit()):
+        assert isinstance(future.exception(LIMIT), CallInterrupted)
+
+    assert pool.submit(work.wait_a_little).result(LIMIT) == "waited"
+    assert pool.submit(work.give_complaints).result(LIMIT) == []

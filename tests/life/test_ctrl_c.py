@@ -17,8 +17,9 @@ import os
 import signal
 import time
 from concurrent.futures import wait
+from threading import Thread
 
-from ezflow import ProcessPoolExecutor
+from ezflow import EZ, ProcessPoolExecutor
 
 folder = os.environ["FOLDER"]
 context = multiprocessing.get_context(os.environ["METHOD"])
@@ -29,6 +30,13 @@ def gate(name):
 
 def mark(name):
     open(os.path.join(folder, name), "w").close()
+
+def say_when(*names):
+    def say():
+        for name in names:
+            gate(name)
+        print("now", flush=True)
+    Thread(target=say, daemon=True).start()
 
 def hang(name="started"):
     mark(name)
@@ -129,6 +137,11 @@ PHASES = {
             print("now", flush=True)
             time.sleep(600)
     """,
+    "graph": """
+        graph = EZ({"a": lambda: spin("a"), "b": lambda: hang("b")}, dict)
+        say_when("a", "b")
+        graph.on(ProcessPoolExecutor(2, context))()
+    """,
 }
 
 
@@ -154,6 +167,29 @@ def test_one_press_ends_the_program(phase: str, whole_group: bool, start_method:
         program.settle()
         program.interrupt(whole_group)
         check(program.finish())
+
+
+def test_ctrl_c_stops_every_branch_of_a_graph(start_method: str, tmp_path: Path) -> None:
+    text = """
+        graph = EZ({"a": lambda: spin("a"), "b": lambda: hang("b")}, lambda **both: both)
+        with ProcessPoolExecutor(2, context) as pool:
+            say_when("a", "b")
+            try:
+                graph.on(pool)()
+            except KeyboardInterrupt:
+                print("stopped", flush=True)
+            print("sum", *pool.map(pow, [2, 3], [2, 3]), flush=True)
+    """
+    env = {"METHOD": start_method, "FOLDER": str(tmp_path)}
+    with start(HEAD + dedent(text), tmp_path, env=env) as program:
+        program.expect("now")
+        program.settle()
+        program.interrupt(False)
+        program.expect("stopped")
+        assert program.expect("sum ") == "4 27"
+        outcome = program.finish()
+
+    assert (outcome.code, outcome.stderr, outcome.left) == (0, "", []), outcome
 
 
 @pytest.mark.skipif(not has_terminals(), reason="no pseudo-terminals here")

@@ -58,7 +58,7 @@ WRONG = {
     "name that no parameter has": (
         lambda: EZ(work.load, {work.mean, work.std}, work.add),
         (
-            r"In stage 3: add\(x, y\) has no parameter 'mean' and 'std' and gets nothing for its parameter 'x' and 'y',"
+            r"In stage 3: add\(x, y\) has no parameters 'mean' and 'std' and gets nothing for its parameters 'x' and 'y',"
             r" but the set before gives 'mean' and 'std'\. Label the branch: \{'x': mean\}"
         ),
     ),
@@ -72,7 +72,7 @@ WRONG = {
     ),
     "bare name into keywords": (
         lambda: EZ({work.mean, work.std}, work.take_all),
-        r"In stage 2: take_all\(\*\*values\) has no parameter 'mean' and 'std', only \*\*keywords.*Label",
+        r"In stage 2: take_all\(\*\*values\) has no parameters 'mean' and 'std', only \*\*keywords.*Label",
     ),
     "name for a positional parameter": (
         lambda: EZ({"a": work.a, "b": work.b}, only_positional),

@@ -48,6 +48,8 @@ def test_arguments_flow_as_a_call_is_written() -> None:
 
 
 def test_graph_with_options_gets_the_call_as_it_is() -> None:
+    assert here(EZ((inc,), EZ(same).retry(1)), 1) == here(EZ((inc,), same), 1) == (2,)
+    assert here(EZ({"x": inc}, EZ(same).retry(1)), 1) == here(EZ({"x": inc}, same), 1) == {"x": 2}
     assert here(EZ(EZ({"t": (inc,)}).retry(1)), 1) == {"t": (2,)}
     assert here(EZ(EZ((inc, inc)).named("pair"), add), 1, 2) == 5
     assert here(EZ((inc, inc)).otherwise(0), 1, 2) == (2, 3)

@@ -6,7 +6,7 @@ import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from tests.bench.compare.work import add, double, inc, multiply
+from tests.bench.compare.work import add, double, inc, last_of, multiply, one_more, ones
 
 Wait = Callable[[], Any]
 
@@ -37,6 +37,10 @@ class Adapter:
             second.append((self.submit(add, x, y), self.submit(multiply, x, y)))
         return ((left(), right()) for left, right in second)
 
+    def pass_on(self, nbytes: int) -> float:
+        """Make an array in one call, change it in the next, look at it in the third."""
+        return float(self.submit(last_of, self.submit(one_more, self.submit(ones, nbytes)())())())
+
     def close(self) -> None:
         self.pool.shutdown()
 
@@ -62,6 +66,12 @@ class Ezflow(Adapter):
         graph = EZ(Zip(inc, double), Zip(add, multiply)).on(self.pool)
         runs = [graph.submit(i) for i in range(n)]
         return (run.result() for run in runs)
+
+    def pass_on(self, nbytes: int) -> float:
+        from ezflow import EZ, task
+
+        apart = [task(fn).priority(0) for fn in (ones, one_more, last_of)]  # not fused into one call
+        return float(EZ(*apart).on(self.pool)(nbytes))
 
 
 class Loky(Adapter):
@@ -125,6 +135,57 @@ class Pool(Adapter):
         self.pool.join()
 
 
+class Dask(Adapter):
+    distribution = "distributed"
+
+    def make(self, workers: int, method: str) -> Any:
+        import dask
+        import distributed
+
+        dask.config.set({"distributed.worker.multiprocessing-method": method})
+        return distributed.Client(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+
+    def submit(self, fn: Callable[..., Any], *args: Any) -> Wait:
+        return self.pool.submit(fn, *args, pure=False).result  # type: ignore[no-any-return]
+
+    def diamonds(self, n: int) -> Iterator[Any]:
+        submit = self.pool.submit
+        runs = []
+        for i in range(n):
+            x, y = submit(inc, i, pure=False), submit(double, i, pure=False)
+            runs.append((submit(add, x, y, pure=False), submit(multiply, x, y, pure=False)))
+        return ((left.result(), right.result()) for left, right in runs)
+
+    def pass_on(self, nbytes: int) -> float:
+        made = self.pool.submit(ones, nbytes, pure=False)
+        return float(self.pool.submit(last_of, self.pool.submit(one_more, made, pure=False)).result())
+
+    def close(self) -> None:
+        self.pool.close()
+
+
+class Ray(Adapter):
+    distribution = "ray"
+
+    def make(self, workers: int, method: str) -> Any:
+        import ray
+
+        ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
+        return ray
+
+    def submit(self, fn: Callable[..., Any], *args: Any) -> Wait:
+        answer = self.pool.remote(fn).remote(*args)
+        return lambda: self.pool.get(answer)
+
+    def diamonds(self, n: int) -> Iterator[Any]:
+        first, second, third, fourth = map(self.pool.remote, (inc, double, add, multiply))
+        runs = []
+        for i in range(n):
+            x, y = first.remote(i), second.remote(i)
+            runs.append([third.remote(x, y), fourth.remote(x, y)])
+        return (tuple(self.pool.get(run)) for run in runs)
+
+
 ADAPTERS: dict[str, type[Adapter]] = {
     "ezflow": Ezflow,
     "stdlib": Stdlib,
@@ -132,4 +193,9 @@ ADAPTERS: dict[str, type[Adapter]] = {
     "pebble": Pebble,
     "mpire": Mpire,
     "mp.Pool": Pool,
+    "dask": Dask,
+    "ray": Ray,
 }
+
+OF_GRAPHS = ("dask", "ray")
+"""Libraries that are measured where graphs are."""

@@ -46,6 +46,8 @@ def main() -> None:
             values = {"shared": workloads.shared(make, n)}
         case "diamond":
             values = {"diamond": workloads.diamonds(make, n)}
+        case "passing":
+            values = workloads.passing(make, n)
         case "chain":
             values = {"chain": workloads.chain(make, n)}
         case "sleeps":

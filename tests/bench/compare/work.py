@@ -14,6 +14,17 @@ def last_of(array: Any) -> float:
     return float(array[-1])
 
 
+def ones(nbytes: int) -> Any:
+    import numpy as np
+
+    return np.ones(nbytes // 8)
+
+
+def one_more(array: Any) -> Any:
+    array += 1
+    return array
+
+
 def nap(seconds: float) -> None:
     time.sleep(seconds)
 
