@@ -193,19 +193,20 @@ def test_coroutine_that_is_done_waits_for_no_other() -> None:
 
 
 def test_closing_cancels_coroutines(pool: ProcessPoolExecutor) -> None:
-    ended = threading.Event()
+    begun, ended = threading.Event(), threading.Event()
 
     async def stuck(x: int) -> int:
-        try:
-            if x:
+        if x:
+            begun.set()
+            try:
                 await asyncio.sleep(LIMIT)
-        finally:
-            if x:
+            finally:
                 ended.set()
         return x
 
     with Flow(task(stuck).on("async")).on(pool).stream(range(5)) as stream:
         assert next(stream) == 0
+        assert begun.wait(LIMIT)  # one that has not begun is cancelled without a trace
 
     assert ended.wait(LIMIT)
 
