@@ -341,7 +341,10 @@ def test_stage_is_set_up_and_torn_down_once_in_its_worker(pool: ProcessPoolExecu
     assert life.read_text().split("\n") == ["setup", "teardown 9", ""]
 
 
-def test_stage_is_torn_down_when_the_run_is_closed(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
+def test_stage_is_torn_down_when_the_run_is_closed(
+    pool: ProcessPoolExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ezflow.flow.homes.PATIENCE", 30.0)  # this machine may be busy
     with Flow(work.Counting(str(tmp_path))).on(pool).stream(itertools.count()) as stream:
         next(stream)
 
