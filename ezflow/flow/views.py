@@ -153,7 +153,7 @@ class Cell:
     """The output of a notebook's cell, which is replaced."""
 
     def __init__(self, ledger: Ledger) -> None:
-        from IPython import display
+        from IPython import display  # pyright: ignore[reportMissingImports]
 
         show: Any = display.display
         self._ledger = ledger
