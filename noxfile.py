@@ -214,6 +214,7 @@ def lint(session: nox.Session) -> None:
     install(session, "lint")
     public = [path for path in sorted(ROOT.glob("ezflow/*.py")) if not path.name.startswith("_")]
     public += [ROOT / "ezflow" / "graph" / f"{name}.py" for name in ("ez", "future", "graph", "task")]
+    public += [ROOT / "ezflow" / "flow" / f"{name}.py" for name in ("flow", "stage")]
     run_each(
         session,
         ["ruff", "check", "."],

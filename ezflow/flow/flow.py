@@ -104,30 +104,69 @@ class Flow(Words, Shown, OfFlows):
     def on(self, executor: Any) -> Self:
         """Say where stages run that do not say it themselves: a pool, another executor, or a word.
 
-        The words are "process", "thread", "async", and "inline", which overrules what stages say.
+        Parameters
+        ----------
+        executor : Executor or str
+            ``"process"``, ``"thread"``, ``"async"``, or ``"inline"``, which overrules what stages say.
+
+        Returns
+        -------
+        Flow
+            A copy; this one stays as it is.
         """
         check_on(executor)
         return self._with(on=executor)
 
     def results(self) -> Self:
-        """Give a `Result` for each output, and one with the error for each item that failed, instead of stopping."""
+        """Give a `Result` for each output, and one with the error for each item that failed, instead of stopping.
+
+        Returns
+        -------
+        Flow
+            A copy; this one stays as it is.
+        """
         return self._with(results=True)
 
     def catch(self, handler: Callable[[Any], Any]) -> Self:
         """Say what takes the place of an item that failed: what the handler makes of the error; `DROP` drops it.
 
-        The handler runs where the stage runs; of a worker that died, here.
+        Parameters
+        ----------
+        handler : callable
+            Takes the error.  Runs where the stage runs; of a worker that died, here.
+
+        Returns
+        -------
+        Flow
+            A copy; this one stays as it is.
         """
         if not callable(handler):
             raise TypeError(f"catch takes a function of the error, not {handler!r:.60}")
         return self._with(handler=handler)
 
     def unordered(self) -> Self:
-        """Give outputs as they come."""
+        """Give outputs as they come.
+
+        Returns
+        -------
+        Flow
+            A copy; this one stays as it is.
+        """
         return self._with(ordered=False)
 
     def max_pending(self, n: int) -> Self:
-        """Let at most `n` items of the source be on their way."""
+        """Let at most `n` items of the source be on their way.
+
+        Parameters
+        ----------
+        n : int
+            At least 1.
+
+        Returns
+        -------
+        Flow
+            A copy; this one stays as it is.
+        """
         if not isinstance(n, int) or isinstance(n, bool) or n < 1:
             raise ValueError(f"max_pending takes a whole number of items, 1 or more, not {n!r}")
         return self._with(max_pending=n)
@@ -174,7 +213,18 @@ class Flow(Words, Shown, OfFlows):
         return self.__iter__()
 
     def stream(self, source: Any) -> FlowStream:
-        """Give an iterator over the outputs for a source: for ``for`` and ``async for``."""
+        """Give an iterator over the outputs for a source: for ``for`` and ``async for``.
+
+        Parameters
+        ----------
+        source : iterable or async iterable
+            Gives the items; advanced only as far as the bounds of the flow allow.
+
+        Returns
+        -------
+        FlowStream
+            Closing or dropping it stops the run.
+        """
         return FlowStream(self._begin(source, has_source=True), enveloped="results" in self._settings)
 
     def run(self, source: Any = None, *, journal: str | os.PathLike[str] | None = None) -> Outcome:

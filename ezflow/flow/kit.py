@@ -281,7 +281,22 @@ def Broadcast(*branches: Any) -> Piece:  # noqa: N802
 
 
 def Parallel(*branches: Any, weights: Iterable[int] = (), balance: str = "turn") -> Piece:  # noqa: N802
-    """Deal items out to the branches in turn, what a tuple means, or to whichever is free."""
+    """Deal items out to the branches in turn, what a tuple means, or to whichever is free.
+
+    Parameters
+    ----------
+    *branches : stage
+        At least one.
+    weights : iterable of int, optional
+        How many items in a row each branch gets when it is its turn.
+    balance : {'turn', 'free'}
+        Whether a branch gets an item because it is its turn, or because it has room.
+
+    Returns
+    -------
+    Piece
+        A stage for a flow.
+    """
     weights = tuple(_number("Parallel(weights=...)", one) for one in weights)
     if weights and len(weights) != len(branches):
         raise ValueError(f"Parallel has {len(branches)} branches and {len(weights)} weights")
@@ -295,7 +310,18 @@ def Parallel(*branches: Any, weights: Iterable[int] = (), balance: str = "turn")
 
 
 def Serial(*stages: Any) -> Piece:  # noqa: N802
-    """Put stages one after the other: what a list means."""
+    """Put stages one after the other: what a list means.
+
+    Parameters
+    ----------
+    *stages : stage
+        At least one.
+
+    Returns
+    -------
+    Piece
+        A stage for a flow.
+    """
     return Piece(chain(_branches("Serial", stages)), _listed("Serial", stages))
 
 
