@@ -288,7 +288,7 @@ def Parallel(*branches: Any, weights: Iterable[int] = (), balance: str = "turn")
     *branches : stage
         At least one.
     weights : iterable of int, optional
-        How many items in a row each branch gets when it is its turn.
+        How many items of a round each branch gets; the turns are spread evenly.
     balance : {'turn', 'free'}
         Whether a branch gets an item because it is its turn, or because it has room.
 
