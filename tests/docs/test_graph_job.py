@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import ezflow
+
 ROOT = Path(__file__).parents[2]
 LIMIT = 100  # s
 
@@ -24,7 +26,7 @@ def numbers(*arguments: str) -> dict[str, str]:
 @pytest.mark.slow
 @pytest.mark.dealt
 def test_graph_over_files_counts_what_the_command_counts() -> None:
-    folder = str(ROOT / "ezflow" / "graph")
+    folder = str(Path(ezflow.__file__).parent / "graph")
 
     found = numbers(str(ROOT / "examples" / "source_report.py"), folder)
 
