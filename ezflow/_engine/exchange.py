@@ -25,14 +25,11 @@ class Exchange:
     ----------
     desk : socket
         Over which descriptors come and go.
-    on_return : callable, optional
-        Called by finalisers with the size of what the other process gets back.
     """
 
-    def __init__(self, desk: socket.socket, on_return: Callable[[int], None] | None = None) -> None:
+    def __init__(self, desk: socket.socket) -> None:
         self._desk = desk
         self.reserve = Reserve()  # now: later a call, or the program, may have used up all descriptors
-        self._on_return = on_return
         self._borrowing: Borrowing | None = None
         self._lending: Lending | None = None
 
@@ -42,8 +39,12 @@ class Exchange:
             with self.reserve:
                 from .._memory import raw  # noqa: F401  # borrowing imports it when it maps something
                 from .._memory.borrowing import Borrowing
-            self._borrowing = Borrowing(self._desk, self._on_return, self.reserve)
+            self._borrowing = Borrowing(self._desk, self._listener(), self.reserve)
         return self._borrowing
+
+    def _listener(self) -> Callable[[int], None] | None:
+        """Give what finalisers call with the size of what the other process gets back."""
+        return None
 
     def hear(self, kind: int, payload: bytes | bytearray) -> None:
         """Take what the other process says about loans: what it returns, and what is to be forgotten."""

@@ -95,7 +95,7 @@ class Holdings(Exchange):
     """
 
     def __init__(self, desk: socket.socket, spare: Spare, ring: Callable[[], object]) -> None:
-        super().__init__(desk, self._owe)
+        super().__init__(desk)
         self._spare = spare
         self._ring = ring
         self._n_owed = 0  # bytes that came back since the worker was told
@@ -112,6 +112,9 @@ class Holdings(Exchange):
             self._shipments[call] = self.borrowing().accept(payload)
         except OSError as error:
             self._shipments[call] = error
+
+    def _listener(self) -> Callable[[int], None]:
+        return self._owe
 
     def _owe(self, nbytes: int) -> None:
         self._n_owed += nbytes
