@@ -39,6 +39,8 @@ from ezflow.flow.program import DROP
 from tests import flowwork as work
 from tests import graphwork
 
+pytestmark = pytest.mark.dealt
+
 LIMIT = 60.0
 PROMPT = 20.0
 """Seconds that are far more than anything here takes, and far less than what hangs."""

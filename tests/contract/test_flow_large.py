@@ -18,6 +18,8 @@ from ezflow.flow.plan import build
 from ezflow.flow.program import LARGE, run_items
 from tests import flowwork as work
 
+pytestmark = pytest.mark.dealt
+
 KB = 1024
 
 

@@ -23,6 +23,8 @@ from tests import flowwork as work
 from tests import work as calls
 from tests.contract.gates import LIMIT, Gate, is_gone, wait_until
 
+pytestmark = pytest.mark.dealt
+
 N = 200
 STOP = 120
 """The input at which the first run waits, and is killed."""

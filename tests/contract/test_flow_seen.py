@@ -23,6 +23,8 @@ from tests import flowwork as work
 from tests import work as calls
 from tests.contract.gates import LIMIT, Gate, wait_until
 
+pytestmark = pytest.mark.dealt
+
 
 class Terminal(io.StringIO):
     """A stream that says it is a terminal."""

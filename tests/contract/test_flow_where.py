@@ -39,6 +39,8 @@ from ezflow import (
 from ezflow.graph.lanes import close_defaults
 from tests import flowwork as work
 
+pytestmark = pytest.mark.dealt
+
 LIMIT = 60.0
 
 

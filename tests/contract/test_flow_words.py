@@ -31,6 +31,8 @@ from ezflow import (
 )
 from tests import flowwork as work
 
+pytestmark = pytest.mark.dealt
+
 LIMIT = 60.0
 
 

@@ -13,6 +13,8 @@ import pytest
 from ezflow import EZ, GraphError, ProcessPoolExecutor, Zip, each, pack, same, task
 from tests import graphwork as work
 
+pytestmark = pytest.mark.dealt
+
 LIMIT = 60.0
 
 

@@ -560,7 +560,7 @@ def test_handle_elsewhere_says_what_to_do(pool: ProcessPoolExecutor) -> None:
     ("size", "most", "n_fds"),
     [
         (32 * MB, 2.4, 16),  # the first call has one of its own
-        (160 * MB, 1.3, 8),  # each worker is given the memory once, and once more for the handle
+        (128 * MB, 1.3, 8),  # each worker is given the memory once, and once more for the handle
     ],
 )
 def test_hundred_calls_share_one_array(

@@ -10,6 +10,8 @@ import pytest
 
 import ezflow
 
+pytestmark = pytest.mark.dealt
+
 MODULES = sorted(
     module.name
     for module in pkgutil.walk_packages(ezflow.__path__, "ezflow.")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.dealt
+
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted([*ROOT.glob("examples/*.py"), *ROOT.glob("docs/examples/*.py")])
 LIMIT = 100  # s for one program; the slowest takes about 6 s on an idle machine

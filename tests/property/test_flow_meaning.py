@@ -37,6 +37,8 @@ from ezflow.flow.plan import build
 from ezflow.flow.program import DROP, Failure, To, run_items
 from tests import flowwork as work
 
+pytestmark = pytest.mark.dealt
+
 # ---------------------------------------------------------------- the interpreter
 
 

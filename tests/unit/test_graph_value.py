@@ -155,6 +155,7 @@ def test_names_come_from_the_definition() -> None:
     assert list(here(EZ({"builtins.str", "builtins.repr"}), 1)) == ["repr", "str"]
 
 
+@pytest.mark.dealt
 def test_order_of_a_set_does_not_depend_on_hashes() -> None:
     program = """
 from tests import graphwork as work
@@ -235,6 +236,7 @@ def test_graph_of_one_stage_is_a_task_s_equal() -> None:
     assert task(inc).fn is inc
 
 
+@pytest.mark.dealt
 def test_no_limit_of_size() -> None:
     n = 10_000
     chain = EZ(*[inc] * n)

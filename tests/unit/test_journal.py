@@ -19,6 +19,8 @@ from ezflow.flow import journal as module
 from ezflow.flow.journal import Journal, Span, mark_of
 from ezflow.flow.machine import Machine, Settings
 
+pytestmark = pytest.mark.dealt
+
 FLOW = "inc, Batch(2)"
 
 
