@@ -40,6 +40,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--share", default="1/1", metavar="K/N", help="deal the start methods over N runs; this is the K-th"
     )
+    parser.addoption(
+        "--once",
+        action="store_true",
+        help="each test with start methods in one of the N runs only, with one of them",
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -54,7 +59,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         method = start_method_of(item)
         if method is not None:
-            turn = zlib.crc32(item.nodeid.replace(method, "").encode()) + METHODS.index(method)
+            name, _, parameters = item.nodeid.partition("[")
+            number = zlib.crc32((name + parameters.replace(method, "")).encode())
+            turn = number + METHODS.index(method)
+            if config.getoption("--once") and METHODS.index(method) != number // n_parts % len(METHODS):
+                turn = part  # another run's, or nobody's
         elif item.get_closest_marker("dealt") is not None:
             turn = zlib.crc32(item.nodeid.encode())
         else:
