@@ -426,12 +426,6 @@ def _has_own_way(cls: type) -> bool:
     return False
 
 
-_WITHOUT_SLOTS: Final = frozenset(
-    {Exception, ValueError, TypeError, RuntimeError, KeyError, IndexError, AssertionError, ZeroDivisionError}
-    | {KeyboardInterrupt, NotImplementedError, ArithmeticError, LookupError, OverflowError, RecursionError}
-)
-
-
 def _text(exc: BaseException, plain: bool = True) -> str:
     """Give what a stand-in would show: ``str(exc)`` unless that may be dear.
 

@@ -61,14 +61,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if method is not None:
             name, _, parameters = item.nodeid.partition("[")
             number = zlib.crc32((name + parameters.replace(method, "")).encode())
-            turn = number + METHODS.index(method)
-            if config.getoption("--once") and METHODS.index(method) != number // n_parts % len(METHODS):
-                turn = part  # another run's, or nobody's
+            is_mine = (number + METHODS.index(method)) % n_parts == part - 1
+            if config.getoption("--once"):
+                is_mine = is_mine and METHODS.index(method) == number // n_parts % len(METHODS)
         elif item.get_closest_marker("dealt") is not None:
-            turn = zlib.crc32(item.nodeid.encode())
+            is_mine = zlib.crc32(item.nodeid.encode()) % n_parts == part - 1
         else:
-            turn = part - 1
-        (kept if turn % n_parts == part - 1 else others).append(item)
+            is_mine = True
+        (kept if is_mine else others).append(item)
     if others:
         config.hook.pytest_deselected(items=others)
         items[:] = kept

@@ -222,11 +222,12 @@ class Arena:
         key = address_of(raw), raw.nbytes
         before = self._sent.get(key)
         is_shared = raw.nbytes >= KEPT_FROM
+        mark = b"" if is_shared else sample(raw)
         if before is not None and before.segment.fd >= 0:
             self.used = monotonic()
             segment = before.segment
             if not before.is_shared:
-                is_shared |= before.sample == sample(raw)
+                is_shared |= before.sample == mark
             else:
                 if segment.view is None:
                     segment.view = mmap.mmap(segment.fd, segment.nbytes)
@@ -235,7 +236,7 @@ class Arena:
                     return before
         lease = self.lend_filled(raw)
         lease.is_shared = is_shared
-        lease.sample = sample(raw)
+        lease.sample = mark
         self._sent[key] = lease
         self._remember(lease)
         return lease

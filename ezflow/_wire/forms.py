@@ -23,7 +23,6 @@ LONGEST: Final = 1024
 
 _HEAD: Final = bytes([pickle.PROTO[0], PROTOCOL])
 _FRAME: Final = pickle.FRAME[0]
-_STOP: Final = pickle.STOP[0]
 
 _SCALARS: Final = {
     pickle.BININT1[0]: 2,

@@ -278,8 +278,3 @@ def note_of(path: Path, node: Node) -> str:
         inner = node.parts[0]
         name = f"As({node.n}, {getattr(inner, 'name', '') or 'list'})"
     return f"{'/'.join(path)} ({name})"
-
-
-def program_of(work: Work) -> Program:
-    """Give what travels to the workers."""
-    return work.program

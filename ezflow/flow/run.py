@@ -190,10 +190,8 @@ class Run:
         self._note_consumer()
         try:
             while True:
-                self.drain()
-                found = None if self.is_over else self._found()
+                found = self._next()
                 if found is not None or self.is_over:
-                    self._given = perf_counter_ns()
                     return found
                 if not self._advance():
                     self.listener.wait(self._patience())
@@ -212,10 +210,8 @@ class Run:
             self._hands.loop = get_running_loop()
         try:
             while True:
-                self.drain()
-                found = None if self.is_over else self._found()
+                found = self._next()
                 if found is not None or self.is_over:
-                    self._given = perf_counter_ns()
                     return found
                 if not hasattr(self._source, "__anext__"):
                     if not self._advance():
@@ -241,6 +237,14 @@ class Run:
                 self._pending.cancel()
             self._fail(error)
             raise
+
+    def _next(self) -> list[Any] | None:
+        """Give outputs that are there after the answers that came, and note when they were given, or that all is over."""
+        self.drain()
+        found = None if self.is_over else self._found()
+        if found is not None or self.is_over:
+            self._given = perf_counter_ns()
+        return found
 
     _pending: Any = None
     _held: Packet | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..graph.drawn import Drawn
 from ..options import Bar
 from .counting import NOTHING_YET
 
@@ -11,14 +12,14 @@ if TYPE_CHECKING:
     from typing import Self, TextIO
 
     from ..graph.nodes import Node
-    from ..graph.picture import Edge, Picture
+    from ..graph.picture import Picture
     from .counting import FlowStatistics, Ledger
     from .run import Run
 
 VIEWS = ("progress", "watch", "summary")
 
 
-class Shown:
+class Shown(Drawn):
     """What can be seen of a flow."""
 
     __slots__ = ("_ledger",)
@@ -104,39 +105,6 @@ class Shown:
         from .words import side_roots
 
         return picture_of(self._flow_root, side_roots(dict(self._settings)))
-
-    @property
-    def nodes(self) -> tuple[str, ...]:
-        """Paths of the stages, in written order."""
-        return self.picture().nodes
-
-    @property
-    def edges(self) -> tuple[Edge, ...]:
-        """From which stage to which items go."""
-        return self.picture().edges
-
-    def to_mermaid(self) -> str:
-        """Give it in the language of Mermaid.
-
-        Returns
-        -------
-        str
-            A flowchart.
-        """
-        return self.picture().to_mermaid()
-
-    def to_dot(self) -> str:
-        """Give it in the language of Graphviz.
-
-        Returns
-        -------
-        str
-            A directed graph.
-        """
-        return self.picture().to_dot()
-
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        return self.picture()._repr_mimebundle_()
 
     # ---------------------------------------------------------------- its runs
 

@@ -17,6 +17,7 @@ from ..modifiers import HowItRuns, Method, WhatGoesIn
 from ..options import NOTHING, Options
 from . import lanes
 from .check import check
+from .drawn import Drawn
 from .future import GraphFuture
 from .handles import Value
 from .nodes import Call, Chain, Node, Stage, Whole, flatten, text, unflatten, words_of
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from ..future import Future
     from ..result import Result
     from .check import Flow
-    from .picture import Edge, Picture
+    from .picture import Picture
     from .plan import Step
     from .run import Lane, Run
     from .whole import Attempts
@@ -66,7 +67,7 @@ _READ_AHEAD = 16
 """Runs that `map.asynced` starts ahead of what is read if its inputs are asynchronous and may not end."""
 
 
-class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
+class Graph(HowItRuns, WhatGoesIn, Drawn, Stage, Generic[P, R]):
     """One call in, one result out, and a graph of calls in between; made by `EZ`.
 
     Immutable: every word gives a new graph.  It can be called, submitted, mapped, pickled, compared, and put into other
@@ -508,28 +509,6 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
             replaced(self._root, name, stage), NOTHING if isinstance(self._root, Call) else self._options
         )
 
-    @property
-    def nodes(self) -> tuple[str, ...]:
-        """Give the paths of its stages.
-
-        Returns
-        -------
-        tuple of str
-            In written order.
-        """
-        return self.picture().nodes
-
-    @property
-    def edges(self) -> tuple[Edge, ...]:
-        """Say from which stage to which something flows, and under what name.
-
-        Returns
-        -------
-        tuple of Edge
-            In written order.
-        """
-        return self.picture().edges
-
     def picture(self) -> Picture:
         """Draw it.
 
@@ -541,29 +520,6 @@ class Graph(HowItRuns, WhatGoesIn, Stage, Generic[P, R]):
         from .picture import picture_of
 
         return picture_of(self._root)
-
-    def to_mermaid(self) -> str:
-        """Give it in the language of Mermaid.
-
-        Returns
-        -------
-        str
-            A flowchart.
-        """
-        return self.picture().to_mermaid()
-
-    def to_dot(self) -> str:
-        """Give it in the language of Graphviz.
-
-        Returns
-        -------
-        str
-            A directed graph.
-        """
-        return self.picture().to_dot()
-
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        return self.picture()._repr_mimebundle_()
 
     # ---------------------------------------------------------------- a value among others
 

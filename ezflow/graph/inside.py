@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 PLAIN = ""
-STAR = "star"
 PACK = "pack"
 
 

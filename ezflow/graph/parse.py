@@ -9,7 +9,6 @@ from . import wording
 from .inside import Named
 from .nodes import (
     Call,
-    Chain,
     Copy,
     Node,
     OfFlows,
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 
 NOT_ON_STAGES = ("stream", "sealed", "unordered", "background", "asynced", "progress")
 """Words that say something of a whole call."""
-
-_ENCLOSING = {list: Chain, tuple: Split}
 
 
 def parse(thing: object, path: Path = ()) -> Node:
