@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import queue
 import signal
@@ -51,23 +52,26 @@ class Kernel:
         return number
 
     def stop(self, request: str) -> Cell:
-        """Press the stop button until the cell has ended: a kernel that is just printing may swallow it."""
-        for _ in range(10):
-            self.interrupt()
-            try:
-                return self.wait(request, limit=8.0)
-            except AssertionError:
-                continue
-        return self.wait(request)
+        """Press the stop button, again after a while: a kernel that is just printing may swallow it."""
+        return self.wait(request, press_every=PATIENCE)
 
-    def wait(self, request: str, limit: float = LIMIT, until: str | None = None) -> Cell:
+    def wait(
+        self, request: str, limit: float = LIMIT, until: str | None = None, press_every: float | None = None
+    ) -> Cell:
         """Collect the output of a cell until its end, or until it has printed `until`."""
         out, err, error, trace, shown = "", "", None, "", ""
-        end = time.monotonic() + limit
+        start = time.monotonic()
+        end, next_press = start + limit, math.inf if press_every is None else start
         while True:
+            now = time.monotonic()
+            if press_every is not None and now >= next_press:
+                self.interrupt()
+                next_press = now + press_every
             try:
-                message = self._client.get_iopub_msg(timeout=max(0.0, end - time.monotonic()))
+                message = self._client.get_iopub_msg(timeout=max(0.0, min(end, next_press) - now))
             except queue.Empty:
+                if time.monotonic() < end:
+                    continue
                 raise AssertionError(
                     f"the cell has not ended within {limit:g} s\n{out}\n{err}\n{self._stacks()}"
                 ) from None
