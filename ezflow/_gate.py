@@ -20,10 +20,10 @@ import threading
 from _thread import RLock as _RLock
 from _thread import allocate_lock
 from concurrent.futures import _base
-from threading import TIMEOUT_MAX
 from time import monotonic
 
 from ._hints import Any
+from ._rest import rest
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
@@ -85,13 +85,6 @@ class Gate(_RLock):  # type: ignore[misc]  # final in typeshed only
     def notify(self, n: int = 1) -> None:
         """Wake everybody: a future is done for all."""
         self.notify_all()
-
-
-def rest(sleeper: Any, seconds: float | None) -> bool:
-    """Wait until a locked lock is released, or for so long; say whether it was released."""
-    limit = -1.0 if seconds is None else max(0.0, min(seconds, TIMEOUT_MAX))
-    is_released: bool = sleeper.acquire(True, limit)
-    return is_released
 
 
 _INSIDE: Final = frozenset({_base.__file__, __file__, __file__.replace("_gate.py", "future.py")})

@@ -13,6 +13,7 @@ from concurrent.futures import CancelledError
 from time import monotonic
 
 from ._hints import Generic, Protocol, TypeVar, cast
+from ._rest import rest
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
@@ -210,14 +211,9 @@ class Stream(Generic[T]):
     def _wait(self, is_there: Callable[[], bool]) -> None:
         self._check_waiting()
         while not is_there():
-            if self._end is None:
-                self._bell.acquire()
-            else:
-                left = self._end - monotonic()
-                if left <= 0 or not self._bell.acquire(timeout=left):
-                    if is_there():
-                        break
-                    raise TimeoutError
+            left = None if self._end is None else self._end - monotonic()
+            if not rest(self._bell, left) and not is_there():
+                raise TimeoutError
 
     def close(self) -> None:
         """Cancel what has not started."""

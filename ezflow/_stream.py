@@ -15,6 +15,7 @@ from functools import partial
 
 from ._hints import Generic, TypeVar
 from ._loop import call_in_loop
+from ._rest import rest
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Inbox:
     def wait(self) -> None:
         """Wait until there is an item or the end."""
         while not self.items and not self.is_over:
-            self._bell.acquire()
+            rest(self._bell, None)
 
     async def wait_async(self) -> None:
         """Wait in an event loop until there is an item or the end."""

@@ -26,9 +26,10 @@ from concurrent.futures._base import (
 )
 from time import monotonic
 
-from ._gate import Gate, Waiters, is_anybody_inside, rest
+from ._gate import Gate, Waiters, is_anybody_inside
 from ._hints import Protocol, TypeVar, cast
 from ._loop import call_in_loop
+from ._rest import rest
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from _thread import allocate_lock
 from itertools import count
 
 from .. import errors
+from .._rest import join
 from . import exit as exits
 from .dispatcher import Dispatcher
 from .launch import Launch
@@ -133,12 +134,9 @@ class Engine(Dispatcher):
             self._starter.close()  # under fork, a process or two wait for work already
             return True
         echo = None if self._echo is None else self._echo.thread
-        for thread in (self._dispatcher, self._maker.thread, echo, self.callbacks.thread):
-            if thread is not None and thread.ident is not None and thread is not threading.current_thread():
-                thread.join(timeout)
-                if thread.is_alive():
-                    return False
-        return True
+        threads = (self._dispatcher, self._maker.thread, echo, self.callbacks.thread)
+        started = (one for one in threads if one is not None and one.ident is not None)
+        return all(join(one, timeout) for one in started if one is not threading.current_thread())
 
     def when_ended(self, fn: Callable[[], object]) -> None:
         """Call `fn`, which must not block, as soon as every worker is gone: on the dispatcher, or at once."""

@@ -11,6 +11,8 @@ from __future__ import annotations
 import threading
 from _thread import allocate_lock, start_new_thread
 
+from .._rest import rest
+
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +52,7 @@ class Launch:
                     sleeper.acquire()
                     self._sleepers.append(sleeper)  # before the look, so the launcher cannot be missed
                     if not self.done and self._error is None:
-                        sleeper.acquire()
+                        rest(sleeper, None)
                     if self._error is not None:
                         raise self._error
             finally:

@@ -24,6 +24,7 @@ from time import monotonic, perf_counter, perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from .._loop import call_in_loop
+from .._rest import rest
 from ..result import Result
 from .counting import Ledger
 from .feeder import Feeder
@@ -92,7 +93,7 @@ class Listener:
         if (
             not self.inbox and not self._has_news
         ):  # looked at after saying so: neither side can miss the other
-            self._bell.acquire(True, -1 if seconds is None else max(seconds, 0))
+            rest(self._bell, seconds)
         self._is_awaited = self._has_news = False
 
     async def wait_async(self, seconds: float | None, also: Any = None) -> None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import concurrent.futures
+import signal
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures._base import _AcquireFutures  # type: ignore[attr-defined]
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ezflow import Future, ProcessPoolExecutor, _gate
+from ezflow import Flow, Future, ProcessPoolExecutor, _gate, _rest
 from ezflow._gate import Event, Gate, Waiters
 from tests import work
-from tests.contract.gates import LIMIT
+from tests.contract.gates import LIMIT, wait_until
+from tests.contract.gates import Gate as Wait
 
 
 @pytest.fixture
@@ -139,3 +143,71 @@ def test_waiting_on_the_thread_that_brings_the_results_is_an_error(
     assert pool.submit(work.square, 2).result(LIMIT) == 4
     assert ["finaliser" in str(error) for error in errors] == [True, True]
     assert pool.submit(work.square, 4).result(LIMIT) == 16
+
+
+class Sleeper:
+    """A lock that is never released; remembers how long it was waited for."""
+
+    def __init__(self) -> None:
+        self.waits: list[float] = []
+
+    def acquire(self, blocking: bool, timeout: float) -> bool:
+        assert blocking
+        self.waits.append(timeout)
+        return False
+
+
+def test_main_thread_waits_in_growing_pieces_and_others_in_one() -> None:
+    here, elsewhere = Sleeper(), Sleeper()
+    thread = threading.Thread(target=_rest.rest, args=(elsewhere, 100.0))
+
+    assert not _rest.rest(here, 100.0)
+    thread.start()
+    thread.join(LIMIT)
+
+    assert elsewhere.waits == [100.0]
+    assert here.waits[:3] == [0.05, 0.1, 0.2]
+    assert max(here.waits) == 3.2
+    assert sum(here.waits) == pytest.approx(100.0)
+    assert len(here.waits) == 37  # 0.35 wake-ups a second
+
+
+def interrupt_when_main_thread_sleeps() -> None:
+    """Send a Ctrl-C that this thread takes, so that it does not wake the main thread."""
+
+    def is_asleep() -> bool:
+        frame: Any = sys._current_frames()[threading.main_thread().ident or 0]
+        while frame is not None and frame.f_code not in (_rest.rest.__code__, _rest.join.__code__):
+            frame = frame.f_back
+        return frame is not None
+
+    wait_until(is_asleep, "the main thread's sleep")
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals")
+@pytest.mark.parametrize("way", ["result", "map", "stream", "wait", "shutdown", "flow"])
+def test_interrupt_that_another_thread_took_is_seen(
+    pool: ProcessPoolExecutor, tmp_path: Path, way: str
+) -> None:
+    """So is one that came between the last look of the main thread and its sleep."""
+    wait = Wait(tmp_path)
+    future = pool.submit(work.pass_gate, *wait.args())
+    wait.wait_arrived()
+    waits: dict[str, Callable[[], object]] = {
+        "result": future.result,
+        "map": lambda: list(pool.map(work.square, range(3))),
+        "stream": lambda: list(pool.submit.stream()(range, 3)),
+        "wait": lambda: concurrent.futures.wait([future]),
+        "shutdown": pool.shutdown,
+        "flow": lambda: list(Flow(work.square).on(pool).stream(range(3))),
+    }
+    thread = threading.Thread(target=interrupt_when_main_thread_sleeps)
+    thread.start()
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            waits[way]()
+    finally:
+        wait.open()
+        thread.join()

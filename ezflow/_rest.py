@@ -1,0 +1,51 @@
+"""How threads sleep, such that a Ctrl-C ends the sleep of the main thread even if it did not wake it.
+
+CPython gives the interpreter's lock back before it sleeps on another one, and may
+have to wait for a thread that takes it.  A signal that comes just then is noted,
+but cuts nothing short: on a busy machine that was one Ctrl-C of eight.  Nor does
+one wake the main thread that the kernel gave to another thread.  So the main
+thread sleeps in pieces, between which the interpreter runs the handlers.
+"""
+
+from __future__ import annotations
+
+import threading
+from threading import TIMEOUT_MAX
+
+TYPE_CHECKING = False  # typing costs milliseconds to import
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, Final
+
+_FIRST_PIECE: Final = 0.05
+_LAST_PIECE: Final = 3.2
+"""Seconds that a Ctrl-C may go unseen: at most as long as the wait lasts already, and never longer than the last."""
+
+
+def rest(sleeper: Any, seconds: float | None) -> bool:
+    """Wait until a locked lock is released, or for so long; say whether it was released."""
+    for piece in _pieces(seconds):  # noqa: SIM110  # no frame above this one: `is_anybody_inside` looks for it
+        if sleeper.acquire(True, piece):
+            return True
+    return False
+
+
+def join(thread: threading.Thread, seconds: float | None) -> bool:
+    """Wait until a thread has ended, or for so long; say whether it has."""
+    for piece in _pieces(seconds):
+        thread.join(piece)
+        if not thread.is_alive():
+            return True
+    return False
+
+
+def _pieces(seconds: float | None) -> Iterator[float]:
+    """Cut a wait into growing pieces in the main thread; elsewhere it is one."""
+    left = TIMEOUT_MAX if seconds is None else max(0.0, min(seconds, TIMEOUT_MAX))
+    if threading.get_ident() == threading.main_thread().ident:
+        piece = _FIRST_PIECE
+        while left > piece:
+            yield piece
+            left -= piece
+            piece = min(2 * piece, _LAST_PIECE)
+    yield left
