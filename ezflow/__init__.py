@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from .flow.flow import Flow as Flow
     from .flow.flow import FlowStream as FlowStream
     from .flow.flow import Outcome as Outcome
+    from .flow.items import DROP as DROP
+    from .flow.items import Failure as Failure
+    from .flow.items import To as To
     from .flow.kit import As as As
     from .flow.kit import Batch as Batch
     from .flow.kit import By as By
@@ -52,9 +55,6 @@ if TYPE_CHECKING:
     from .flow.kit import Window as Window
     from .flow.kit import Write as Write
     from .flow.piece import Piece as Piece
-    from .flow.program import DROP as DROP
-    from .flow.program import Failure as Failure
-    from .flow.program import To as To
     from .flow.stage import Stage as Stage
     from .future import Future as Future
     from .graph.future import GraphFuture as GraphFuture
@@ -100,9 +100,9 @@ _HOME = {
     "Window": "flow.kit",
     "Write": "flow.kit",
     "Piece": "flow.piece",
-    "DROP": "flow.program",
-    "Failure": "flow.program",
-    "To": "flow.program",
+    "DROP": "flow.items",
+    "Failure": "flow.items",
+    "To": "flow.items",
     "Stage": "flow.stage",
     "put": "_put",
     "current_call": "_engine.current",

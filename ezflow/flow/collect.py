@@ -1,198 +1,197 @@
-"""Stages that see items in order: small objects with ``feed(item) -> outputs`` and ``flush() -> outputs``."""
+"""Operations that see items one after another: what is made of several, such as a batch."""
 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from .._engine.current import running
+from .gauge import Gauge
+from .items import BATCH, DROP, Carried, Failure, noted, plain
+from .packet import Gate, Operation, Packet
+from .program import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from .collectors import Collector
+    from .journal import Span
+    from .machine import Machine
 
 
-class Collector(Protocol):
-    """What a collecting stage makes for each run."""
+class Collect(Operation):
+    """Feeds items one after another to a collector.  Outside of branches it numbers what it gives anew."""
 
-    def feed(self, item: Any) -> Sequence[Any]:
-        """Take an item; give what it completes."""
-        raise NotImplementedError
+    def __init__(
+        self,
+        machine: Machine,
+        after: Operation | None,
+        collector: Collector,
+        note: str,
+        *,
+        in_branch: bool,
+        max_wait: float | None = None,
+    ) -> None:
+        super().__init__(machine, after)
+        self.collector = collector
+        self.note = note
+        self._gate = Gate(ordered=machine.settings.ordered or type(collector).__name__ == "InOrder")
+        self._in_branch = in_branch
+        self._number = 0
+        self._n_held = (
+            0  # items of the source whose packets have left, and which may be in what is not full yet
+        )
+        self.max_wait = max_wait
+        self.since: float | None = None  # when the first of what waits came
+        self.n_in = 0
+        self.n_out = 0
+        self.n_failed = 0
+        self.n_dropped = 0
+        self.gauge = Gauge()
+        # Stretches of the source that it may hold items of, up to which of its items.
+        self._held: deque[tuple[int, Span]] = deque()
+        machine.collects.append(self)
+        machine.here.append(self)
 
-    def flush(self) -> Sequence[Any]:
-        """Give what is left: at the end, or when it has waited long enough."""
-        raise NotImplementedError
+    def take(self, packet: Packet) -> None:
+        """Take a packet."""
+        for one in self._gate.admit(packet):
+            self._feed(one)
 
-
-class Batches:
-    """Lists of `n` items; the last one may be shorter."""
-
-    gathers = True
-
-    def __init__(self, n: int) -> None:
-        self._n = n
-        self._items: list[Any] = []
-
-    @property
-    def holds(self) -> bool:
-        """Whether something waits."""
-        return bool(self._items)
-
-    @property
-    def n_held(self) -> int:
-        """Items, the last ones, that something may still come of."""
-        return len(self._items)
-
-    def feed(self, item: Any) -> Sequence[Any]:
-        """Take an item; give the batch that it completes."""
-        items = self._items
-        items.append(item)
-        if len(items) < self._n:
-            return ()
-        self._items = []
-        return (items,)
-
-    def flush(self) -> Sequence[Any]:
-        """Give the batch that is not full."""
-        items, self._items = self._items, []
-        return (items,) if items else ()
-
-
-class Rebatches(Batches):
-    """Batches of other batches' items."""
-
-    def __init__(self, n: int) -> None:
-        super().__init__(n)
-        self._lengths: deque[int] = deque()  # of the batches that items are held of
-
-    @property
-    def n_held(self) -> int:
-        """Batches, the last ones, that something may still come of."""
-        return len(self._lengths)
-
-    def feed(self, item: Any) -> Sequence[Any]:
-        """Take a batch; give the batches that it completes."""
+    def _feed(self, packet: Packet) -> None:
+        settings = self.machine.settings
+        feed = self.collector.feed
+        state = token = None
+        if self.machine.has_meta or getattr(self.collector, "calls_user", False):
+            state = State(settings.keep, settings.handler, settings.names)
+            token = running.item.set(state)
+            feed = partial(_feed_with_meta, self.collector, state)
         outs: list[Any] = []
-        n = 0
-        for n, one in enumerate(item, 1):  # noqa: B007  # it is used below
-            outs.extend(super().feed(one))
-        lengths, n_items = self._lengths, len(self._items)
-        lengths.append(n)
-        while lengths and sum(lengths) - lengths[0] >= n_items:
-            lengths.popleft()
-        return outs
+        counts: list[int] = []
+        failures = packet.has_failures
+        n_passing = n_failed = 0
+        clock = self.machine.clock
+        began = clock()
+        try:
+            for item in packet.items:
+                n = len(outs)
+                if failures and type(item) is Failure:
+                    n_passing += 1
+                    outs.append(item)
+                else:
+                    try:
+                        outs.extend(feed(item))
+                    except Exception as error:
+                        noted(error, self.note, plain(item))
+                        if not settings.keep:
+                            raise
+                        failures = True
+                        if settings.handler is None:
+                            n_failed += 1
+                            outs.append(Failure(error, plain(item), self.note))
+                        elif (value := settings.handler(error)) is not DROP:
+                            outs.append(value)
+                counts.append(len(outs) - n)
+        finally:
+            if state is not None and token is not None:
+                running.item.reset(token)
+                self.machine.note(state.extra())
+        if self.max_wait is not None:
+            self._note_time(has_given=any(counts))
+        if packet.is_end:
+            if self._in_branch and packet.counts is None:
+                packet.counts = [1] * len(packet.items)
+            outs.extend(map(packed, self.collector.flush()))
+            self.since = None
+        n_own = len(packet.items) - n_passing
+        self.gauge.took(n_own, clock() - began)
+        self.gauge.n_ended += n_own
+        self.n_in += n_own
+        self.n_failed += n_failed
+        self.n_out += len(outs) - n_passing - n_failed
+        if packet.spans or self._held:
+            self._hold(packet, has_given=bool(outs))
+        gathers = getattr(self.collector, "gathers", False)
+        if gathers and not self._in_branch:
+            packet.stamp()
+        self.replace(packet, outs, counts, failures=failures)
+        if gathers and not self._in_branch and settings.keep:
+            packet.sources, packet.counts = [plain(out) for out in outs], None
+        if not self._in_branch:
+            self._account(packet, n_own)
+            packet.number = self._number
+            self._number += 1
+        self.give(packet)
+
+    def _hold(self, packet: Packet, *, has_given: bool) -> None:
+        """Keep the stretches that something is held of; others go on with the packet, which has the last of them."""
+        held = self._held
+        n_old = len(held)
+        held.extend((self.n_in, span) for span in packet.spans)
+        n_given = self.n_in - (0 if packet.is_end else getattr(self.collector, "n_held", 0))
+        while held and held[0][0] <= n_given:
+            span = held.popleft()[1]
+            if n_old:
+                n_old -= 1
+                packet.spans += (span,)  # it was counted when it was kept
+        if has_given:  # a window holds what it keeps, too
+            packet.carry(span for _, span in islice(held, n_old))
+        for _, span in islice(held, n_old, None):
+            span.n_left += 1
+
+    def _account(self, packet: Packet, n_came: int) -> None:
+        """Let a batch stand for all the items of the source that are in it; `n_came` came with this packet.
+
+        While it is not full their packets leave empty, and their credit comes back, or else it would never be full.
+        When it is, they are on their way again.
+        """
+        if not packet.items:
+            self._n_held += min(packet.n_source, n_came)
+        elif self._n_held:
+            packet.n_source += self._n_held
+            self.machine.n_pending += self._n_held
+            self._n_held = 0
+
+    def _note_time(self, *, has_given: bool) -> None:
+        if not getattr(self.collector, "holds", False):
+            self.since = None
+        elif self.since is None or has_given:
+            self.since = self.machine.now
+
+    def due(self) -> float | None:
+        """Give the time at which what waits is to be let out."""
+        return None if self.since is None or self.max_wait is None else self.since + self.max_wait
+
+    def flush(self) -> None:
+        """Let out what waits, as a packet of its own."""
+        self.since = None
+        items = list(map(packed, self.collector.flush()))
+        self.n_out += len(items)
+        packet = Packet(self._number, items)
+        packet.spans = tuple(span for _, span in self._held)  # counted when they were kept
+        self._held.clear()
+        self._account(packet, 0)
+        if self.machine.settings.keep:
+            packet.sources = [plain(item) for item in items]
+        self._number += 1
+        self.machine.n_packets += 1
+        self.give(packet)
 
 
-class Windows:
-    """Lists of `n` neighbours, beginning at every `step`-th item; no item is left out at the end."""
-
-    gathers = True
-
-    def __init__(self, n: int, step: int) -> None:
-        self._items: deque[Any] = deque()
-        self._n = n
-        self._step = step
-        self._fresh = 0  # items that no window has held
-        self._skip = 0  # items before the next window, if windows do not touch
-
-    @property
-    def n_held(self) -> int:
-        """Items, the last ones, that something may still come of."""
-        return len(self._items)
-
-    def feed(self, item: Any) -> Sequence[Any]:
-        """Take an item; give the window that it completes."""
-        if self._skip:
-            self._skip -= 1
-            return ()
-        items = self._items
-        items.append(item)
-        self._fresh += 1
-        if len(items) < self._n:
-            return ()
-        window = list(items)
-        self._fresh = 0
-        for _ in range(min(self._step, self._n)):
-            items.popleft()
-        self._skip = max(self._step - self._n, 0)
-        return (window,)
-
-    def flush(self) -> Sequence[Any]:
-        """Give a shorter window of what no window has held."""
-        items, self._items = list(self._items), deque()
-        fresh, self._fresh = self._fresh, 0
-        return (items,) if fresh else ()
+def packed(batch: Any) -> Any:
+    """Give a list of items whose own meta is in the list's."""
+    if type(batch) is not list or not any(type(item) is Carried for item in batch):
+        return batch
+    metas = [item.meta if type(item) is Carried else {} for item in batch]
+    return Carried([plain(item) for item in batch], {BATCH: metas})
 
 
-class Taps:
-    """Calls a function with each item, and passes the item on."""
-
-    calls_user = True
-
-    def __init__(self, fn: Callable[[Any], object]) -> None:
-        self._fn = fn
-
-    def feed(self, item: Any) -> Sequence[Any]:
-        """Show an item."""
-        self._fn(item)
-        return (item,)
-
-    def flush(self) -> Sequence[Any]:
-        """Nothing is left."""
-        return ()
-
-
-class Prints:
-    """Prints each item, with something before it."""
-
-    def __init__(self, before: str | None) -> None:
-        self._before = before
-
-    def feed(self, item: Any) -> Sequence[Any]:
-        """Print an item."""
-        print(*(() if self._before is None else (self._before,)), item)  # noqa: T201  # that is what it is for
-        return (item,)
-
-    def flush(self) -> Sequence[Any]:
-        """Nothing is left."""
-        return ()
-
-
-class Writes:
-    """Writes each item as a line of a file, and passes it on."""
-
-    def __init__(self, path: Any, mode: str) -> None:
-        self._file: Any = open(path, mode, encoding=None if "b" in mode else "utf-8")  # noqa: SIM115  # closed below
-        self._is_binary = "b" in mode
-
-    def feed(self, item: Any) -> Sequence[Any]:
-        """Write an item."""
-        if self._is_binary:
-            self._file.write(item)
-        else:
-            line = str(item)
-            self._file.write(line if line.endswith("\n") else line + "\n")
-        return (item,)
-
-    def flush(self) -> Sequence[Any]:
-        """Close the file, at the end."""
-        self.close()
-        return ()
-
-    def sync(self) -> None:
-        """Have what was written leave this process."""
-        if not self._file.closed:
-            self._file.flush()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-
-class InOrder:
-    """Passes items on in the order of the input."""
-
-    def feed(self, item: Any) -> Sequence[Any]:
-        """Pass it on."""
-        return (item,)
-
-    def flush(self) -> Sequence[Any]:
-        """Nothing is left."""
-        return ()
+def _feed_with_meta(collector: Any, state: State, item: Any) -> list[Any]:
+    """Feed an item whose meta travels on: with what is made of it, or in the list that it becomes part of."""
+    if getattr(collector, "gathers", False):
+        if type(item) is Carried and BATCH in item.meta:  # to be taken apart again
+            item = [Carried(one, meta) for one, meta in zip(item.value, item.meta[BATCH], strict=False)]
+        return [packed(out) for out in collector.feed(item)]
+    state.meta = item.meta if type(item) is Carried else None
+    outs = collector.feed(plain(item))
+    return [Carried(out, state.meta) for out in outs] if state.meta is not None else list(outs)

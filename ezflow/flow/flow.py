@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..graph.nodes import OfFlows
 from .counting import NOTHING_YET
+from .items import Failure
 from .kit import Origin
 from .parse import chain_of, shown
 from .piece import check_on
 from .plan import source_of
-from .program import Failure
 from .run import Run, result_of
 from .shown import VIEWS, Shown
 from .words import HOOKS, Words, side_roots, written

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from .machine import Fork, Packet, _Groups
-from .program import Failure, To
+from .forks import Fork, _Groups
+from .items import Failure, To
+from .packet import Packet
 
 if TYPE_CHECKING:
-    from .machine import Machine, Operation
+    from .machine import Machine
+    from .packet import Operation
 
 
 class _Parent:

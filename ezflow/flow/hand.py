@@ -14,15 +14,17 @@ from .._sealed import SealedError
 from .._through import Relayed
 from ..graph.handles import Value
 from ..options import NOTHING
+from .calls import run_again, run_in, run_pieces, run_timed
 from .nodes import Living
 from .piece import KEPT
-from .program import run_again, run_in, run_items, run_pieces, run_timed
+from .program import run_items
 
 if TYPE_CHECKING:
     from ..executor import ProcessPoolExecutor
     from ..options import Options
-    from .machine import Job, Machine, Work
+    from .machine import Machine
     from .run import Listener
+    from .work import Job, Work
 
 
 def failing(work: Work) -> tuple[bool, Any]:

@@ -14,8 +14,9 @@ from .waiting import AsyncHand
 
 if TYPE_CHECKING:
     from ..options import Options
-    from .machine import Job, Machine, Work
+    from .machine import Machine
     from .run import Listener
+    from .work import Job, Work
 
 
 class Hands:

@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from .._map import Slot
 from ..executor import ProcessPoolExecutor
+from .calls import run_again, run_timed
 from .hand import HereHand, PassOn, PoolHand, again, failing
 from .living import environ_with, run_living, set_up, tear_down
 from .piece import environment
-from .program import MAP, run_again, run_timed
+from .program import MAP
 
 if TYPE_CHECKING:
     from typing import Final
 
     from ..options import Options
-    from .machine import Job, Machine
+    from .machine import Machine
     from .nodes import Living
     from .run import Listener
+    from .work import Job
 
 PATIENCE: Final = 0.7
 """Seconds in which stages may tear down when a run is stopped; then their workers are killed, and threads left to themselves."""

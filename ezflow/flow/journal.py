@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from ..errors import JournalError
-from .collect import Writes
+from .collectors import Writes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -8,10 +8,11 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from ..graph.nodes import Node, chain, text_of
-from .collect import Batches, InOrder, Prints, Rebatches, Taps, Windows, Writes
+from .collectors import Batches, InOrder, Prints, Rebatches, Taps, Windows, Writes
+from .items import To
 from .nodes import Collecting, Copies, Deal, Limited, Living, Plain, Routes, Rows, Source
 from .parse import Piece, parse, shown, wrong
-from .program import FILTER, MAP, UNBATCH, To
+from .program import FILTER, MAP, UNBATCH
 from .stage import Stage
 
 if TYPE_CHECKING:

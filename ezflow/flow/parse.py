@@ -10,9 +10,10 @@ from ..graph.graph import Graph
 from ..graph.inside import Named
 from ..graph.nodes import Call, Chain, Node, OfFlows, Split, chain, name_of, text, text_of, walk
 from ..options import NOTHING
+from .items import DROP, To
 from .nodes import Collecting, Copies, Deal, Plain, Source, targets_of
 from .piece import OWN, Piece
-from .program import DROP, MAP, To
+from .program import MAP
 from .stage import Stage
 
 if TYPE_CHECKING:

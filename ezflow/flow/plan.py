@@ -6,17 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import GraphError
 from ..graph.nodes import Chain, Node
+from .collect import Collect
+from .forks import Back, Copying, Deals, Sorts
 from .free import Frees
-from .machine import Back, Collect, Copying, Deals, Output, Sorts, Work
+from .items import Always
+from .machine import Output
 from .nodes import Collecting, Copies, Deal, Limited, Living, Plain, Routes, Rows, Source, targets_of
 from .parse import wrong
 from .piece import ALONE
-from .program import COPY, MAP, NEXT, ROUTE, ROW, SPLIT, UNBATCH, Always
+from .program import COPY, MAP, NEXT, ROUTE, ROW, SPLIT, UNBATCH
 from .streams import Streams
+from .work import Work
 
 if TYPE_CHECKING:
     from ..options import Options
-    from .machine import Fork, Machine, Operation
+    from .forks import Fork
+    from .machine import Machine
+    from .packet import Operation
     from .program import Program, Step
 
 Path = tuple[str, ...]

@@ -1,7 +1,7 @@
 """What runs inside a worker: plain stages as one program, run over the items of one call.
 
-A worker imports this module and nothing else of the package.  A program is a tuple of steps ``(kind, what, note)``; the
-note names the stage in errors.
+A worker imports this module and what it needs, and no other of the package.  A program is a tuple of steps
+``(kind, what, note)``; the note names the stage in errors.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 
 from .._engine.current import ItemState, running
-from ..graph.inside import add_note, finished
+from ..graph.inside import finished
+from .items import BATCH, DROP, Carried, Drop, Failure, To, noted
+from .weight import LARGE, LIGHT, nbytes_of
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
@@ -24,149 +26,27 @@ if TYPE_CHECKING:
 
 MAP: Final = 0
 """A function; what it returns is the one output, unless it is unfinished or the word `DROP`."""
+
 FILTER: Final = 1
 """A function; the item goes on if it is true."""
+
 UNBATCH: Final = 2
 """Each element of the item is an output."""
+
 COPY: Final = 3
 """Programs: every one gets the item, the outputs run on one after the other."""
+
 ROW: Final = 4
 """Programs: every one gets the item, and the outputs become one tuple."""
+
 SPLIT: Final = 5
 """A table of branches, the programs, the items that each gets of one round of the table, and branches by name."""
+
 ROUTE: Final = 6
 """A function that gives a key, programs by key, and the program of all other keys or None."""
+
 NEXT: Final = 7
 """The end of a program whose outputs may be `To`: what comes next takes them.  Nothing is run."""
-
-
-class Drop:
-    """The word that drops an item."""
-
-    __slots__ = ()
-    __name__ = "DROP"
-
-    def __getattr__(self, name: str) -> str:
-        if name == "__qualname__":
-            return "DROP"
-        raise AttributeError(f"'DROP' has no attribute {name!r}")
-
-    def __repr__(self) -> str:
-        """Show the word."""
-        return "DROP"
-
-    def __reduce__(self) -> str:
-        return "DROP"
-
-
-DROP: Final = Drop()
-"""Returned for an item, it drops it; in a row of `Zip` it stands for a branch without an output."""
-
-
-class Failure:
-    """A failed item, in the place of its outputs; it passes by all further stages.
-
-    Attributes
-    ----------
-    error : BaseException
-        What the stage raised, or what became of its worker.
-    item : object
-        What the stage was given.
-    origin : object
-        The item of the source that it came of; of what came of several, such as a batch, their list.
-    note : str
-        Place and name of the stage.
-    """
-
-    __slots__ = ("error", "item", "note", "origin")
-
-    error: BaseException
-    item: object
-    note: str
-    origin: object
-
-    def __init__(self, error: BaseException, item: object, note: str) -> None:
-        self.error = error
-        self.item = item
-        self.note = note
-        self.origin = item
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Travel with the frames of the error."""
-        from ..result import Result
-
-        return _failure, (Result[object](err=self.error), self.item, self.note)
-
-    def __repr__(self) -> str:
-        """Show what failed."""
-        return f"Failure({self.error!r}, {self.item!r:.60})"
-
-
-def _failure(result: Any, item: object, note: str) -> Failure:
-    return Failure(result.err, item, note)
-
-
-class To:
-    """An item that says where it goes: a branch of the next stage, by its name or key.
-
-    Parameters
-    ----------
-    target : object
-        Name of a branch of the tuple, or key of the `Route`, that is the next stage.
-    item : object
-        What goes there.  Without it, this is a stage, which sends every item there.
-
-    Notes
-    -----
-    Any stage may return or yield it.  A target that is not there is an error: when the flow is built for the stage
-    ``To("vip")``, else when the item comes.
-    """
-
-    __slots__ = ("item", "target")
-
-    target: object
-    item: object
-
-    def __init__(self, target: object, item: object = DROP) -> None:
-        self.target = target
-        self.item = item
-
-    def __call__(self, item: object) -> To:
-        """Send an item there: what the stage ``To("vip")`` does."""
-        return To(self.target, item)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return To, (self.target, self.item)
-
-    def __repr__(self) -> str:
-        """Show it as it is written."""
-        return f"To({self.target!r})" if self.item is DROP else f"To({self.target!r}, {self.item!r:.60})"
-
-
-class Always:
-    """A handler that puts the same value into the place of every failed item."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: object) -> None:
-        self.value = value
-
-    def __call__(self, error: object) -> object:
-        """Give the value."""
-        return self.value
-
-
-class Carried:
-    """An item and its meta, in the place of the item."""
-
-    __slots__ = ("meta", "value")
-
-    def __init__(self, value: Any, meta: dict[Any, Any]) -> None:
-        self.value = value
-        self.meta = meta
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Carried, (self.value, self.meta)
 
 
 class State(ItemState):
@@ -190,22 +70,8 @@ class State(ItemState):
 
 
 _UNFINISHED: Final = frozenset({GeneratorType, AsyncGeneratorType, CoroutineType})
+
 _SPECIAL: Final = _UNFINISHED | {Drop, Failure, To}
-_LIGHT: Final = frozenset({int, float, bool, type(None), complex})
-_TEXTS: Final = frozenset({str, bytes, bytearray})
-_SHORT: Final = frozenset({tuple, list})
-_FEW: Final = 16
-"""Members of a tuple or list up to which it is looked into: who puts more into one item knows that it is large."""
-
-LARGE: Final = 16 << 20
-"""Bytes of items or outputs of one call, after which no further item is begun.  Larger: more memory at once; smaller: more
-calls for items of a megabyte or so (chosen)."""
-
-PIECE: Final = 256
-"""Outputs in one piece of a stream, at most.  Larger: more memory; smaller: more messages (chosen)."""
-
-OLD: Final = 0.02
-"""Seconds after which a piece is sent, however small it is (chosen)."""
 
 _SAME: Final = frozenset({int, float, str, bytes, bool, type(None), complex})
 """Of these a copy is the thing itself."""
@@ -259,7 +125,7 @@ def _run(steps: Program, base: int, items: list[Any], state: State) -> Outcome:
                         more = iter(())
                         break
                 else:
-                    more = _outputs(steps, j, value, base + i, state)
+                    more = outputs_of(steps, j, value, base + i, state)
                     break
             else:
                 if state.meta is not None:
@@ -268,7 +134,7 @@ def _run(steps: Program, base: int, items: list[Any], state: State) -> Outcome:
                 add(value)
                 if counts is not None:
                     counts.append(1)
-                if type(value) not in _LIGHT:
+                if type(value) not in LIGHT:
                     nbytes += nbytes_of(value)
                     if nbytes > LARGE and i + 1 < len(items):
                         state.n_left = len(items) - i - 1
@@ -284,9 +150,9 @@ def _run(steps: Program, base: int, items: list[Any], state: State) -> Outcome:
             if type(out) is Failure:
                 n_failed += 1
             elif state.meta is not None:
-                out = _carrying(out, state.meta)
+                out = carrying(out, state.meta)
             add(out)
-            if type(out) not in _LIGHT:
+            if type(out) not in LIGHT:
                 nbytes += nbytes_of(out)
         state.meta = None
         n = len(outs) - n
@@ -300,115 +166,12 @@ def _run(steps: Program, base: int, items: list[Any], state: State) -> Outcome:
     return outs, counts, n_failed
 
 
-def nbytes_of(item: Any) -> int:
-    """Estimate how many bytes an item holds: of buffers and texts, and of a short tuple or list of such."""
-    kind = type(item)
-    if kind in _TEXTS:
-        return len(item)
-    if kind in _SHORT:
-        return sum(nbytes_of(one) for one in item if type(one) not in _LIGHT) if len(item) <= _FEW else 0
-    if kind is dict:
-        return sum(map(nbytes_of, item.values())) if len(item) <= _FEW else 0
-    if kind is Carried:
-        return nbytes_of(item.value)
-    nbytes = getattr(item, "nbytes", 0)
-    return nbytes if type(nbytes) is int else 0
-
-
-def nbytes_in(items: list[Any]) -> int:
-    """Estimate how many bytes items hold together."""
-    return 0 if set(map(type, items)) <= _LIGHT else sum(map(nbytes_of, items))
-
-
-def run_pieces(
-    steps: Program,
-    base: int,
-    keep: bool,
-    handler: Callable[..., object] | None,
-    item: Any,
-    names: tuple[str, ...],
-) -> Generator[tuple[list[Any], int, Extra | None]]:
-    """Run a program for one item, and yield its outputs in pieces, each as soon as it is large enough or old enough."""
-    from time import perf_counter
-
-    state = State(keep, handler, names)
-    token = running.item.set(state)
-    try:
-        outs: list[Any] = []
-        n_failed = nbytes = 0
-        began = perf_counter()
-        value = item
-        if type(item) is Carried:
-            value = item.value
-            state.meta = dict(item.meta)
-        for out in _outputs(steps, 0, value, base, state):
-            if type(out) is Failure:
-                n_failed += 1
-            elif state.meta is not None:
-                out = _carrying(out, state.meta)
-            outs.append(out)
-            nbytes += 0 if type(out) in _LIGHT else nbytes_of(out)
-            if len(outs) >= PIECE or nbytes > LARGE or perf_counter() - began > OLD:
-                extra = state.extra()
-                state.emitted = []
-                yield outs, n_failed, extra
-                outs, n_failed, nbytes = [], 0, 0
-                began = perf_counter()
-        if outs or state.emitted:
-            yield outs, n_failed, state.extra()
-    finally:
-        try:
-            running.item.reset(token)
-        except ValueError:  # closed in another context
-            pass
-
-
-def run_again(retry: tuple[int, Any, float, float], *args: Any) -> tuple[Answer, int]:
-    """Run a program again if it fails: for executors that repeat nothing themselves."""
-    from time import sleep
-
-    n, on, delay, backoff = retry
-    while True:
-        try:
-            return run_timed(*args)
-        except on as error:
-            if not n or type(error).__name__ in ("CancelledError", "KeyboardInterrupt"):
-                raise
-        n -= 1
-        sleep(delay)
-        delay *= backoff
-
-
-def run_in(env: tuple[tuple[str, str], ...], *args: Any) -> Answer:
-    """Run a program with variables of the environment set, in a worker process."""
-    from os import environ
-
-    before = {name: environ.get(name) for name, _ in env}
-    environ.update(env)
-    try:
-        return run_items(*args)
-    finally:
-        for name, value in before.items():
-            if value is None:
-                environ.pop(name, None)
-            else:
-                environ[name] = value
-
-
-def run_timed(*args: Any) -> tuple[Answer, int]:
-    """Run a program over items, and tell how many microseconds that took: for who is no worker of ours."""
-    from time import perf_counter_ns
-
-    began = perf_counter_ns()
-    answer = run_items(*args)
-    return answer, (perf_counter_ns() - began) // 1000
-
-
-def _carrying(out: Any, meta: dict[Any, Any]) -> Any:
+def carrying(out: Any, meta: dict[Any, Any]) -> Any:
+    """Give an output with its meta."""
     return To(out.target, Carried(out.item, meta)) if type(out) is To else Carried(out, meta)
 
 
-def _outputs(steps: Program, j: int, value: Any, position: int, state: State) -> Generator[Any]:
+def outputs_of(steps: Program, j: int, value: Any, position: int, state: State) -> Generator[Any]:
     """Yield what comes of one item from step `j` on."""
     while j < len(steps):
         kind, what, note = steps[j]
@@ -442,7 +205,7 @@ def _outputs(steps: Program, j: int, value: Any, position: int, state: State) ->
                 else:
                     branch = table[place]
                 rank = table[:place].count(branch)
-                inner = _outputs(programs[branch], 0, value, rounds * shares[branch] + rank, state)
+                inner = outputs_of(programs[branch], 0, value, rounds * shares[branch] + rank, state)
             else:
                 of_key, programs, default = what
                 if type(value) is To:
@@ -452,7 +215,7 @@ def _outputs(steps: Program, j: int, value: Any, position: int, state: State) ->
                     program = default if of_key is To else programs.get(of_key(value), default)
                     if program is None:
                         raise no_route(of_key, value, programs)
-                inner = _outputs(program, 0, value, 0, state)
+                inner = outputs_of(program, 0, value, 0, state)
         except Exception as error:
             if not state.keep:
                 noted(error, note, value)
@@ -540,7 +303,7 @@ def _go_on(steps: Program, j: int, taken: Any, values: Iterator[Any], state: Sta
         elif type(value) is not Drop:
             if meta is not None:
                 state.meta = dict(meta)
-            yield from _outputs(steps, j + 1, value, 0, state)
+            yield from outputs_of(steps, j + 1, value, 0, state)
 
 
 def _check_to(steps: Program, j: int, value: To) -> None:
@@ -567,15 +330,11 @@ def _elements(value: Any, state: State) -> Iterator[Any]:
         yield one
 
 
-BATCH: Final = "batch"
-"""Under this key the meta of a batch holds those of its items."""
-
-
 def _copies(programs: tuple[Program, ...], value: Any, state: State) -> Generator[Any]:
     meta = state.meta
     for copy, program in _each_copy(programs, value):
         state.meta = meta if meta is None else dict(meta)
-        yield from _outputs(program, 0, copy, 0, state)
+        yield from outputs_of(program, 0, copy, 0, state)
 
 
 def _row(programs: tuple[Program, ...], value: Any, state: State) -> tuple[tuple[Any, ...], list[Failure]]:
@@ -587,7 +346,7 @@ def _row(programs: tuple[Program, ...], value: Any, state: State) -> tuple[tuple
     for copy, program in _each_copy(programs, value):
         state.meta = meta if meta is None else dict(meta)
         outs: list[Any] = []
-        for out in _outputs(program, 0, copy, 0, state):
+        for out in outputs_of(program, 0, copy, 0, state):
             outs.append(out)
             together.update(state.meta or ())
         failures.extend(out for out in outs if type(out) is Failure)
@@ -625,17 +384,3 @@ def _instead(steps: Program, j: int, item: Any, error: Exception, state: State) 
     if state.handler is None:
         return iter((Failure(noted(error, note, item), item, note),))
     return _go_on(steps, j, item, iter((state.handler(noted(error, note, item)),)), state)
-
-
-def noted(error: BaseException, note: str, item: object) -> BaseException:
-    """Give the error with a note that names the stage and the item, unless an inner stage has left one."""
-    if note and not any(str(one).startswith(_MARK) for one in getattr(error, "__notes__", ())):
-        try:
-            shown = f"{item!r:.200}"
-        except Exception:
-            shown = f"of type {type(item).__name__}"
-        add_note(error, f"{_MARK}{note}, with the item {shown}")
-    return error
-
-
-_MARK: Final = "ezflow: in flow stage "

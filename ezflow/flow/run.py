@@ -30,9 +30,9 @@ from .counting import Ledger
 from .feeder import Feeder
 from .hand import PieceHere
 from .hands import Hands
-from .machine import Machine, Settings, plain
+from .items import Failure, noted, plain
+from .machine import Machine, Settings
 from .plan import build
-from .program import Failure, noted
 from .side import Sides
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from .._progress import Meter
     from ..graph.nodes import Node
     from .hand import PieceSink
-    from .machine import Packet
+    from .packet import Packet
 
 PATIENCE: Final = 2_000_000
 """Nanoseconds that a packet waits to be filled by a slow source.  Larger: later first outputs; smaller: more calls (chosen)."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from .machine import MOST, Machine
+from .items import Failure
+from .machine import Machine
 from .plan import build
-from .program import Failure
+from .work import MOST
 
 if TYPE_CHECKING:
     from typing import Final

@@ -11,12 +11,15 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from .machine import Packet, Work, plain
-from .program import DROP, Failure, noted
+from .items import DROP, Failure, noted, plain
+from .packet import Packet
+from .work import Work
 
 if TYPE_CHECKING:
-    from .machine import Job, Machine, Operation
+    from .machine import Machine
+    from .packet import Operation
     from .program import Extra, Program
+    from .work import Job
 
 
 class _Line:
@@ -44,7 +47,7 @@ class Streams(Work):
         self._number = 0
 
     def _enter(self, packet: Packet) -> None:
-        from .machine import Job, _Split
+        from .work import Job, _Split
 
         for item in packet.items:
             line = _Line(packet)

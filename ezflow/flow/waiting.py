@@ -9,14 +9,16 @@ from .._engine.current import running
 from .._map import Slot
 from .._sealed import SealedError
 from ..graph.handles import Value
-from .program import Carried, State, run_items
+from .items import Carried
+from .program import State, run_items
 
 if TYPE_CHECKING:
     import asyncio
     from typing import Final
 
-    from .machine import Job, Machine
+    from .machine import Machine
     from .run import Listener
+    from .work import Job
 
 LEAVE: Final = 0.7
 """Seconds in which cancelled coroutines may clean up; what takes longer is left to itself, in a daemon thread."""

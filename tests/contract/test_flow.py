@@ -17,6 +17,7 @@ import pytest
 
 from ezflow import CallTimeout, GraphError, PicklingError, ProcessPoolExecutor, Result, WorkerDied, task
 from ezflow.flow.flow import Flow
+from ezflow.flow.items import DROP
 from ezflow.flow.kit import (
     As,
     Batch,
@@ -35,7 +36,6 @@ from ezflow.flow.kit import (
     Write,
     Zip,
 )
-from ezflow.flow.program import DROP
 from tests import flowwork as work
 from tests import graphwork
 

@@ -12,10 +12,12 @@ import pytest
 from ezflow import As, Batch, Flow, GraphError, Map, ProcessPoolExecutor, Tap, Unbatch, WorkerDied
 from ezflow.flow import machine as machines
 from ezflow.flow import program
-from ezflow.flow.machine import Machine, Settings, cut
+from ezflow.flow.machine import Machine, Settings
 from ezflow.flow.parse import chain_of
 from ezflow.flow.plan import build
-from ezflow.flow.program import LARGE, run_items
+from ezflow.flow.program import run_items
+from ezflow.flow.weight import LARGE
+from ezflow.flow.work import cut
 from tests import flowwork as work
 
 pytestmark = pytest.mark.dealt

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from ezflow import ProcessPoolExecutor
 from ezflow.flow.flow import Flow
+from ezflow.flow.items import DROP, Failure, To
 from ezflow.flow.kit import (
     Batch,
     Broadcast,
@@ -34,7 +35,7 @@ from ezflow.flow.kit import Parallel as Deal
 from ezflow.flow.machine import Machine, Settings
 from ezflow.flow.parse import chain_of
 from ezflow.flow.plan import build
-from ezflow.flow.program import DROP, Failure, To, run_items
+from ezflow.flow.program import run_items
 from tests import flowwork as work
 
 pytestmark = pytest.mark.dealt

@@ -1,0 +1,262 @@
+"""Operations that have branches: they send items into them, and join what comes back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .._engine.current import running
+from .items import DROP, Carried, Failure, To, noted, plain
+from .packet import Gate, Operation, Packet
+from .program import State, branch_of, no_route, one_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .machine import Machine
+
+
+class Fork(Operation):
+    """Sends a packet into each branch, and joins what comes back; what exactly, its subclasses say."""
+
+    def __init__(self, machine: Machine, after: Operation | None, note: str) -> None:
+        super().__init__(machine, after)
+        self.note = note
+        self.branches: list[Operation] = []
+        self.waiting: dict[int, tuple[Packet, Any, list[Packet | None]]] = {}
+
+    def send(self, packet: Packet, items: list[list[Any]], memo: Any) -> None:
+        """Send each branch its items."""
+        self.waiting[packet.number] = packet, memo, [None] * len(items)
+        for branch, some in zip(self.branches, items, strict=True):
+            part = Packet(packet.number, some, is_end=packet.is_end)
+            part.carry(packet.spans)
+            self.machine.moving.append((branch, part))
+
+    def back(self, branch: int, packet: Packet) -> None:
+        """Take a packet from a branch."""
+        parent, memo, parts = self.waiting[packet.number]
+        parts[branch] = packet
+        parent.spans += packet.spans
+        if any(part is None for part in parts):
+            return
+        del self.waiting[packet.number]
+        outs: list[Any] = []
+        counts: list[int] = []
+        reads = [_Groups(part) for part in parts if part is not None]
+        for i, item in enumerate(parent.items):
+            n = len(outs)
+            if parent.has_failures and type(item) is Failure:
+                outs.append(item)
+            else:
+                self.join(i, item, memo, reads, outs)
+            counts.append(len(outs) - n)
+        if parent.is_end:
+            if parent.counts is None:
+                parent.counts = [1] * len(parent.items)
+            for read in reads:
+                outs += read.rest()
+        failures = parent.has_failures or any(part is not None and part.has_failures for part in parts)
+        if self.machine.settings.keep and not failures:
+            failures = any(type(out) is Failure for out in outs)  # a row that failed
+        self.replace(parent, outs, counts, failures=failures)
+        self.give(parent)
+
+    def join(self, i: int, item: Any, memo: Any, reads: list[_Groups], outs: list[Any]) -> None:
+        """Add what came of one item."""
+        raise NotImplementedError
+
+    def sent(self, item: To) -> Any:
+        """Give the branch that an item names; a list stands for what failed."""
+        try:
+            return branch_of(item.target, self.targets)
+        except LookupError as error:
+            return self.failed(error, plain(item.item))
+
+    def failed(self, error: Exception, item: Any) -> list[Any]:
+        """Give what stands for an item that could not be sent anywhere."""
+        settings = self.machine.settings
+        noted(error, self.note, item)
+        if not settings.keep:
+            raise error
+        if settings.handler is None:
+            return [Failure(error, item, self.note)]
+        value = settings.handler(error)
+        return [] if value is DROP else [value]
+
+
+class _Groups:
+    """Reads what a branch gave, group by group."""
+
+    __slots__ = ("_counts", "_i", "_items", "_start")
+
+    def __init__(self, packet: Packet) -> None:
+        self._items = packet.items
+        self._counts = packet.counts
+        self._start = self._i = 0
+
+    def next(self) -> list[Any]:
+        """Give what came of the next item."""
+        count = 1 if self._counts is None else self._counts[self._i]
+        self._i += 1
+        start = self._start
+        self._start = start + count
+        return self._items[start : self._start]
+
+    def rest(self) -> list[Any]:
+        """Give what was let out at the end."""
+        return self._items[self._start :]
+
+
+class Deals(Fork):
+    """Sends each item to one branch, in turn."""
+
+    def __init__(self, machine: Machine, after: Operation | None, note: str, table: tuple[int, ...]) -> None:
+        super().__init__(machine, after, note)
+        self._table = table
+        self._n = 0
+        self._gate = Gate(ordered=machine.settings.ordered)
+
+    def take(self, packet: Packet) -> None:
+        """Take a packet."""
+        for one in self._gate.admit(packet):
+            items: list[list[Any]] = [[] for _ in self.branches]
+            memo: list[Any] = []
+            for item in one.items:
+                if one.has_failures and type(item) is Failure:
+                    memo.append(-1)
+                    continue
+                branch = self._table[self._n % len(self._table)]
+                self._n += 1
+                if type(item) is To:
+                    found = self.sent(item)
+                    if type(found) is list:
+                        memo.append(found)
+                        continue
+                    branch, item = found, item.item
+                memo.append(branch)
+                items[branch].append(item)
+            self.send(one, items, memo)
+
+    def join(self, i: int, item: Any, memo: Any, reads: list[_Groups], outs: list[Any]) -> None:
+        """Add what came of one item."""
+        found = memo[i]
+        outs += found if isinstance(found, list) else reads[found].next()
+
+
+class Sorts(Fork):
+    """Sends each item to the branch of its key."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        after: Operation | None,
+        note: str,
+        of_key: Callable[[Any], Any],
+        keys: dict[Any, int],
+        default: int | None,
+    ) -> None:
+        super().__init__(machine, after, note)
+        self._of_key = of_key
+        self._keys = self.targets = keys
+        self._default = default
+
+    def take(self, packet: Packet) -> None:
+        """Take a packet."""
+        items: list[list[Any]] = [[] for _ in self.branches]
+        memo: list[Any] = []
+        for item in packet.items:
+            if packet.has_failures and type(item) is Failure:
+                memo.append(-1)
+                continue
+            found: Any
+            if type(item) is To:
+                found, item = self.sent(item), item.item
+            else:
+                found = self._branch_of(item)
+            memo.append(found)
+            if type(found) is not list:
+                items[found].append(item)
+        self.send(packet, items, memo)
+
+    def join(self, i: int, item: Any, memo: Any, reads: list[_Groups], outs: list[Any]) -> None:
+        """Add what came of one item."""
+        found = memo[i]
+        outs += found if isinstance(found, list) else reads[found].next()
+
+    def _branch_of(self, item: Any) -> Any:
+        """Ask the user's function where an item goes; a list stands for what failed."""
+        settings = self.machine.settings
+        state = State(settings.keep, settings.handler, settings.names)
+        if type(item) is Carried:
+            state.meta = item.meta
+        token = running.item.set(state)
+        value = plain(item)
+        try:
+            branch = (
+                self._default if self._of_key is To else self._keys.get(self._of_key(value), self._default)
+            )
+            if branch is None:
+                raise no_route(self._of_key, value, self._keys)
+        except Exception as error:
+            return self.failed(error, value)
+        finally:
+            running.item.reset(token)
+            self.machine.note(state.extra())
+        return branch
+
+
+class Copying(Fork):
+    """Sends each item to every branch; their outputs run on one after the other, or as a row."""
+
+    def __init__(self, machine: Machine, after: Operation | None, note: str, *, is_row: bool) -> None:
+        super().__init__(machine, after, note)
+        self._is_row = is_row
+
+    def take(self, packet: Packet) -> None:
+        """Take a packet."""
+        items = packet.items
+        if packet.has_failures:
+            items = [item for item in items if type(item) is not Failure]
+        self.send(packet, [[*map(_own_meta, items)] for _ in self.branches], None)
+
+    def join(self, i: int, item: Any, memo: Any, reads: list[_Groups], outs: list[Any]) -> None:
+        """Add what came of one item."""
+        groups = [read.next() for read in reads]
+        if not self._is_row:
+            for group in groups:
+                outs += group
+            return
+        failures = [out for group in groups for out in group if type(out) is Failure]
+        if failures:
+            outs += failures
+            return
+        try:
+            row = tuple(one_of(group, branch) for branch, group in enumerate(groups))
+        except ValueError as error:
+            outs += self.failed(error, plain(item))
+            return
+        if self.machine.has_meta and any(type(out) is Carried for out in row):
+            together: dict[Any, Any] = {}
+            for out in row:
+                together.update(out.meta if type(out) is Carried else ())
+            outs.append(Carried(tuple(map(plain, row)), together))
+        else:
+            outs.append(row)
+
+
+def _own_meta(item: Any) -> Any:
+    """Give a copy of an item, whose meta nobody else writes into."""
+    return Carried(item.value, dict(item.meta)) if type(item) is Carried else item
+
+
+class Back(Operation):
+    """The end of a branch."""
+
+    def __init__(self, machine: Machine, fork: Fork, branch: int) -> None:
+        super().__init__(machine, None)
+        self._fork = fork
+        self._branch = branch
+
+    def take(self, packet: Packet) -> None:
+        """Take a packet."""
+        self._fork.back(self._branch, packet)

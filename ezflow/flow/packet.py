@@ -1,0 +1,143 @@
+"""What moves through the operations of a run: items in packets, whose order can be restored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .items import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from .journal import Span
+    from .machine import Machine
+
+
+class Packet:
+    """Items that travel together.
+
+    Attributes
+    ----------
+    counts : list of int or None
+        Inside a branch: how many of the items came of each item that entered it; None: one each.  What is beyond their
+        sum was collected, and let out at the end.
+    n_source : int
+        Items of the source that it stands for: credit that comes back when it has left.
+    sources : list or None
+        Of which items `counts` speaks, if failures have to say what they came of.
+    spans : tuple of Span
+        For a journal: stretches of the source of which something is in it.
+    """
+
+    __slots__ = (
+        "asker",
+        "counts",
+        "has_failures",
+        "is_end",
+        "items",
+        "n_source",
+        "number",
+        "sources",
+        "spans",
+        "weight",
+    )
+
+    def __init__(
+        self,
+        number: int,
+        items: list[Any],
+        n_source: int = 0,
+        *,
+        is_end: bool = False,
+        has_failures: bool = False,
+    ) -> None:
+        self.number = number
+        self.items = items
+        self.counts: list[int] | None = None
+        self.n_source = n_source
+        self.is_end = is_end
+        self.has_failures = has_failures
+        self.asker: Any = None  # whom to ask for another like it, when it has left
+        self.weight = 0  # bytes of its items, where they were most
+        self.sources: list[Any] | None = None
+        self.spans: tuple[Span, ...] = ()
+
+    def carry(self, spans: Iterable[Span]) -> None:
+        """Let something of further stretches be in it."""
+        spans = tuple(spans)
+        self.spans += spans
+        for span in spans:
+            span.n_left += 1
+
+    def stamp(self) -> None:
+        """Let the failures in it say what they came of."""
+        sources = self.sources
+        if sources is None or not self.has_failures:
+            return
+        counts = [1] * len(sources) if self.counts is None else self.counts
+        start = 0
+        for source, count in zip(sources, counts, strict=False):
+            for item in self.items[start : start + count]:
+                if type(item) is Failure and item is not source:  # that was told behind an earlier stage
+                    item.origin = source
+            start += count
+
+
+class Gate:
+    """Lets packets pass in the order of their numbers, or as they come with the end last."""
+
+    def __init__(self, *, ordered: bool) -> None:
+        self._ordered = ordered
+        self._early: dict[int, Packet] = {}
+        self._next = 0
+
+    def admit(self, packet: Packet) -> Iterator[Packet]:
+        """Take a packet; give those whose turn it is."""
+        early = self._early
+        if self._ordered:
+            early[packet.number] = packet
+            while (found := early.pop(self._next, None)) is not None:
+                self._next += 1
+                yield found
+            return
+        if packet.is_end:
+            early[packet.number] = packet
+        else:
+            self._next += 1
+            yield packet
+        found = early.pop(self._next, None)
+        if found is not None:
+            self._next += 1
+            yield found
+
+
+class Operation:
+    """Takes packets, and passes each on to the next."""
+
+    targets: Any = None
+    """By name, the branches that `To` may name, if it has branches."""
+
+    def __init__(self, machine: Machine, after: Operation | None) -> None:
+        self.machine = machine
+        self.after = after
+
+    def take(self, packet: Packet) -> None:
+        """Take a packet."""
+        raise NotImplementedError
+
+    def give(self, packet: Packet) -> None:
+        """Pass a packet on: by the machine's list, so that many stages are no recursion."""
+        self.machine.moving.append((self.after, packet))
+
+    def replace(self, packet: Packet, items: list[Any], counts: list[int] | None, *, failures: bool) -> None:
+        """Put outputs into the place of a packet's items."""
+        if packet.counts is None:
+            packet.counts = counts if counts is None else counts[:]
+        elif counts is not None:
+            composed, start = [], 0
+            for count in packet.counts:
+                composed.append(sum(counts[start : start + count]))
+                start += count
+            packet.counts = composed
+        packet.items = items
+        packet.has_failures = failures
