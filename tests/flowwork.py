@@ -46,6 +46,10 @@ def odd(x: Any) -> bool:
     return bool(sum(map(ord, str(x))) % 2)
 
 
+def is_even(x: int) -> bool:
+    return x % 2 == 0
+
+
 def drop_some(x: Any) -> Any:
     return DROP if sum(map(ord, str(x))) % 3 == 0 else x
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .machine import Machine
+    from .packet import Origin
 
 
 class Fork(Operation):
@@ -27,10 +28,27 @@ class Fork(Operation):
     def send(self, packet: Packet, items: list[list[Any]], memo: Any) -> None:
         """Send each branch its items."""
         self.waiting[packet.number] = packet, memo, [None] * len(items)
-        for branch, some in zip(self.branches, items, strict=True):
+        origins = self.origins_in(packet, memo)
+        for i, (branch, some) in enumerate(zip(self.branches, items, strict=True)):
             part = Packet(packet.number, some, is_end=packet.is_end)
+            part.origins = None if origins is None else origins[i]
             part.carry(packet.spans)
             self.machine.moving.append((branch, part))
+
+    def branches_of(self, i: int, memo: Any) -> Any:
+        """Give the branches that have an item, in the order of their outputs; none: it failed."""
+        raise NotImplementedError
+
+    def origins_in(self, packet: Packet, memo: Any) -> list[list[Origin]] | None:
+        """Give what the items in each branch came of, if that has to be known."""
+        if packet.origins is None:
+            return None
+        found: list[list[Origin]] = [[] for _ in self.branches]
+        for i, (item, origin) in enumerate(zip(packet.items, packet.origins, strict=True)):
+            if not packet.has_failures or type(item) is not Failure:
+                for branch in self.branches_of(i, memo):
+                    found[branch].append(origin)
+        return found
 
     def back(self, branch: int, packet: Packet) -> None:
         """Take a packet from a branch."""
@@ -43,22 +61,30 @@ class Fork(Operation):
         outs: list[Any] = []
         counts: list[int] = []
         reads = [_Groups(part) for part in parts if part is not None]
+        origins: list[Origin] | None = None if parent.origins is None else []
         for i, item in enumerate(parent.items):
             n = len(outs)
             if parent.has_failures and type(item) is Failure:
                 outs.append(item)
             else:
                 self.join(i, item, memo, reads, outs)
-            counts.append(len(outs) - n)
+            n = len(outs) - n
+            counts.append(n)
+            if origins is not None and parent.origins is not None:
+                came = [one for read in reads for one in read.came_of()]
+                origins += came if len(came) == n else [parent.origins[i]] * n
         if parent.is_end:
             if parent.counts is None:
                 parent.counts = [1] * len(parent.items)
             for read in reads:
                 outs += read.rest()
+            if origins is not None:
+                origins += [one for read in reads for one in read.came_of()]
         failures = parent.has_failures or any(part is not None and part.has_failures for part in parts)
         if self.machine.settings.keep and not failures:
             failures = any(type(out) is Failure for out in outs)  # a row that failed
         self.replace(parent, outs, counts, failures=failures)
+        parent.origins = origins
         self.give(parent)
 
     def join(self, i: int, item: Any, memo: Any, reads: list[_Groups], outs: list[Any]) -> None:
@@ -87,10 +113,12 @@ class Fork(Operation):
 class _Groups:
     """Reads what a branch gave, group by group."""
 
-    __slots__ = ("_counts", "_i", "_items", "_start")
+    __slots__ = ("_counts", "_i", "_items", "_origins", "_start", "_told")
 
     def __init__(self, packet: Packet) -> None:
         self._items = packet.items
+        self._origins = packet.origins
+        self._told = 0
         self._counts = packet.counts
         self._start = self._i = 0
 
@@ -104,7 +132,14 @@ class _Groups:
 
     def rest(self) -> list[Any]:
         """Give what was let out at the end."""
-        return self._items[self._start :]
+        rest = self._items[self._start :]
+        self._start = len(self._items)
+        return rest
+
+    def came_of(self) -> list[Origin]:
+        """Give the origins of what it gave since it was asked for them."""
+        told, self._told = self._told, self._start
+        return [] if self._origins is None else self._origins[told : self._start]
 
 
 class Deals(Fork):
@@ -136,6 +171,11 @@ class Deals(Fork):
                 memo.append(branch)
                 items[branch].append(item)
             self.send(one, items, memo)
+
+    def branches_of(self, i: int, memo: Any) -> Any:
+        """Give the one that it was sent to, if it was."""
+        found = memo[i]
+        return () if isinstance(found, list) else (found,)
 
     def join(self, i: int, item: Any, memo: Any, reads: list[_Groups], outs: list[Any]) -> None:
         """Add what came of one item."""
@@ -178,6 +218,11 @@ class Sorts(Fork):
                 items[found].append(item)
         self.send(packet, items, memo)
 
+    def branches_of(self, i: int, memo: Any) -> Any:
+        """Give the one that it was sent to, if it was."""
+        found = memo[i]
+        return () if isinstance(found, list) else (found,)
+
     def join(self, i: int, item: Any, memo: Any, reads: list[_Groups], outs: list[Any]) -> None:
         """Add what came of one item."""
         found = memo[i]
@@ -218,6 +263,10 @@ class Copying(Fork):
         if packet.has_failures:
             items = [item for item in items if type(item) is not Failure]
         self.send(packet, [[*map(_own_meta, items)] for _ in self.branches], None)
+
+    def branches_of(self, i: int, memo: Any) -> Any:
+        """Give all of them."""
+        return range(len(self.branches))
 
     def join(self, i: int, item: Any, memo: Any, reads: list[_Groups], outs: list[Any]) -> None:
         """Add what came of one item."""

@@ -16,19 +16,23 @@ from .packet import Packet
 
 if TYPE_CHECKING:
     from .machine import Machine
-    from .packet import Operation
+    from .packet import Operation, Origin
 
 
 class _Parent:
     """A packet whose items are away."""
 
-    __slots__ = ("groups", "has_failures", "n_left", "packet", "rest")
+    __slots__ = ("groups", "has_failures", "n_left", "origins", "packet", "rest")
 
     def __init__(self, packet: Packet, n_branches: int) -> None:
         self.packet = packet
         self.groups: list[list[Any] | None] = [None] * len(packet.items)
         self.n_left = len(packet.items) + (n_branches if packet.is_end else 0)
         self.rest: list[list[Any]] = [[] for _ in range(n_branches)]
+        # Of each group, then of what is left of each branch.
+        self.origins: list[list[Origin]] | None = None
+        if packet.origins is not None:
+            self.origins = [[one] for one in packet.origins] + [[] for _ in range(n_branches)]
         self.has_failures = packet.has_failures
 
 
@@ -73,6 +77,8 @@ class Frees(Fork):
                 self._backlog.append((parent, i, item))
             else:
                 parent.groups[i] = found
+                if parent.origins is not None:
+                    parent.origins[i] *= len(found)
                 parent.n_left -= 1
         self._hand_out()
         self._settle(parent)
@@ -112,6 +118,8 @@ class Frees(Fork):
         self._away[branch][number] = places
         self._n_away[branch] += len(items)
         packet = Packet(number, items, is_end=is_end)
+        if self.machine.settings.keep:
+            packet.origins = [parent.packet.origins[i] for parent, i in places if parent.packet.origins]
         for parent in dict.fromkeys(parent for parent, _ in places):
             packet.carry(parent.packet.spans)
         self.machine.moving.append((self.branches[branch], packet))
@@ -124,6 +132,8 @@ class Frees(Fork):
         touched = []
         for parent, i in places:
             parent.groups[i] = read.next()
+            if parent.origins is not None:
+                parent.origins[i] = read.came_of()
             parent.n_left -= 1
             parent.has_failures = parent.has_failures or packet.has_failures
             if not parent.n_left:
@@ -134,6 +144,8 @@ class Frees(Fork):
             end = self._end
             assert end is not None
             end.rest[branch] = read.rest()
+            if end.origins is not None:
+                end.origins[len(end.groups) + branch] = read.came_of()
             end.has_failures = end.has_failures or packet.has_failures
             end.n_left -= 1
             if not end.n_left:
@@ -170,4 +182,6 @@ class Frees(Fork):
             for rest in parent.rest:
                 outs += rest
         self.replace(packet, outs, counts, failures=parent.has_failures)
+        if parent.origins is not None:
+            packet.origins = [one for some in parent.origins for one in some]
         self.give(packet)

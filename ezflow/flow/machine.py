@@ -168,13 +168,15 @@ class Machine:
             packet.carry(self.spans_of(items))
         self.weigh(packet)
         if self.settings.keep:
-            packet.sources = items
+            packet.origins = [*zip(items)]  # tuples of one
         self._send(packet)
 
     def end(self) -> None:
         """Learn that the source has ended."""
         self.has_ended = True
-        self._send(Packet(self._number, [], is_end=True))
+        packet = Packet(self._number, [], is_end=True)
+        packet.origins = [] if self.settings.keep else None
+        self._send(packet)
 
     def _send(self, packet: Packet) -> None:
         self._number += 1

@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 class _Line:
     """The pieces of one item, in order."""
 
-    __slots__ = ("is_done", "pieces", "sink", "whole")
+    __slots__ = ("is_done", "origin", "pieces", "sink", "whole")
 
-    def __init__(self, whole: Packet) -> None:
+    def __init__(self, whole: Packet, place: int) -> None:
         self.whole = whole  # the packet of the item
+        self.origin = None if whole.origins is None else whole.origins[place]
         self.pieces: deque[tuple[list[Any], int]] = deque()
         self.is_done = False
         self.sink: Any = None
@@ -49,8 +50,8 @@ class Streams(Work):
     def _enter(self, packet: Packet) -> None:
         from .work import Job, _Split
 
-        for item in packet.items:
-            line = _Line(packet)
+        for place, item in enumerate(packet.items):
+            line = _Line(packet, place)
             self._order.append(line)
             if type(item) is Failure:
                 line.pieces.append(([item], 1))
@@ -118,6 +119,7 @@ class Streams(Work):
                     self.n_out += len(outs) - n_failed
                     self.n_failed += n_failed
                     piece = Packet(0, outs, has_failures=bool(n_failed))
+                    piece.origins = None if head.origin is None else [head.origin] * len(outs)
                     piece.asker = None if head.is_done else head.sink
                     piece.carry(head.whole.spans)
                     self.machine.n_packets += 1
@@ -126,7 +128,7 @@ class Streams(Work):
                 if not head.is_done:
                     return
             else:
-                head.counts = head.sources = None
+                head.counts, head.origins = None, None if head.origins is None else []
                 head.has_failures = False
                 self._pass(head)
             order.popleft()

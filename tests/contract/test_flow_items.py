@@ -51,6 +51,8 @@ def pool() -> Iterator[ProcessPoolExecutor]:
         [],
         [Batch(2), Unbatch()],
         [Batch(3), Rebatch(2), Unbatch()],
+        [Batch(2), Batch(2), Unbatch(), Unbatch()],
+        [work.listed, Rebatch(2), Unbatch()],
         [Tap(lambda x: None), Filter(lambda x: True)],
         [work.Passing()],
         [(lambda x: x, [Batch(1), Unbatch()])],

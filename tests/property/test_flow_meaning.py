@@ -42,9 +42,12 @@ pytestmark = pytest.mark.dealt
 
 # ---------------------------------------------------------------- the interpreter
 
+Known = tuple[Any, list[int]]
+"""An item, and the items of the source that it came of."""
+
 
 class Interpreted:
-    """A stage that is fed one item after another, and flushed at the end."""
+    """A stage that is fed one item after another, each with what it came of, and flushed at the end."""
 
     def __init__(self, tree: Any) -> None:
         self.shape, *self.rest = tree
@@ -53,54 +56,64 @@ class Interpreted:
         parts = [self.rest[0]] if self.shape == "free" else parts
         self.parts = [Interpreted(part) for part in parts]
         self.n = 0
-        self.held: list[Any] = []
+        self.held: list[Known] = []
 
-    def feed(self, item: Any) -> list[Any]:
+    def feed(self, known: Known) -> list[Known]:
+        item, origin = known
         if isinstance(item, Failure):
-            return [item]
+            return [known]
         if self.shape == "call":
-            return called(self.rest[0], item)
+            return [(out, origin) for out in called(self.rest[0], item)]
         if self.shape == "filter":
-            return [item] if self.rest[0](item) else []
+            return [known] if self.rest[0](item) else []
         if self.shape == "serial":
-            return self.through(0, [item])
+            return self.through(0, [known])
         if self.shape == "tuple":
             table = [i for i, part in enumerate(self.parts)]
             self.n += 1
-            return self.parts[table[(self.n - 1) % len(table)]].feed(item)
+            return self.parts[table[(self.n - 1) % len(table)]].feed(known)
         if self.shape == "set":
-            return [out for part in self.parts for out in part.feed(item)]
+            return [out for part in self.parts for out in part.feed(known)]
         if self.shape == "zip":
-            outs = [part.feed(item) for part in self.parts]
-            failures = [out for some in outs for out in some if isinstance(out, Failure)]
-            return failures or [tuple(some[0] if some else DROP for some in outs)]
+            outs = [part.feed(known) for part in self.parts]
+            failures = [out for some in outs for out in some if isinstance(out[0], Failure)]
+            return failures or [(tuple(some[0][0] if some else DROP for some in outs), origin)]
         if self.shape in ("route", "to"):
-            return self.parts[self.rest[0](item)].feed(item)
+            return self.parts[self.rest[0](item)].feed(known)
         if self.shape == "free":
-            return self.parts[0].feed(item)
-        self.held.append(item)
+            return self.parts[0].feed(known)
+        self.held.append(known)
         if self.shape == "batch" and len(self.held) == self.rest[0]:
             return self.flush()
         if self.shape == "window" and len(self.held) >= self.rest[0]:
             self.n = 1
-            return [self.held[-self.rest[0] :]]
+            return [together(self.held[-self.rest[0] :])]
         return []
 
-    def flush(self) -> list[Any]:
+    def flush(self) -> list[Known]:
         if self.shape == "window":
-            return [self.held] if self.held and not self.n else []
+            return [together(self.held)] if self.held and not self.n else []
         if self.shape == "serial":
-            outs: list[Any] = []
+            outs: list[Known] = []
             for i, part in enumerate(self.parts):
                 outs = [*outs, *self.through(i + 1, part.flush())]
             return outs
         held, self.held = self.held, []
-        return [out for part in self.parts for out in part.flush()] + ([held] if held else [])
+        return [out for part in self.parts for out in part.flush()] + ([together(held)] if held else [])
 
-    def through(self, start: int, items: list[Any]) -> list[Any]:
+    def through(self, start: int, items: list[Known]) -> list[Known]:
         for part in self.parts[start:]:
             items = [out for item in items for out in part.feed(item)]
         return items
+
+
+def together(held: list[Known]) -> Known:
+    return [item for item, _ in held], [*dict.fromkeys(one for _, origin in held for one in origin)]
+
+
+def interpreted(stages: list[Any], n: int) -> list[Known]:
+    interpreter = Interpreted(("serial", stages))
+    return [out for item in range(n) for out in interpreter.feed((item, [item]))] + interpreter.flush()
 
 
 def called(fn: Callable[[Any], Any], item: Any) -> list[Any]:
@@ -213,13 +226,15 @@ def comparable(outs: list[Any]) -> list[Any]:
 def test_flow_means_what_the_interpreter_says(
     stages: list[Any], n: int, seed: int, max_pending: int | None
 ) -> None:
-    items = list(range(n))
-    interpreter = Interpreted(("serial", stages))
-    expected = [out for item in items for out in interpreter.feed(item)] + interpreter.flush()
+    expected = interpreted(stages, n)
 
-    found = simulate(list(map(written, stages)), items, seed, keep=True, max_pending=max_pending)
+    found = simulate(list(map(written, stages)), list(range(n)), seed, keep=True, max_pending=max_pending)
 
-    assert comparable(found) == comparable(expected)
+    assert comparable(found) == comparable([out for out, _ in expected])
+    origins = [out.origin for out in found if isinstance(out, Failure)]
+    assert [one if isinstance(one, list) else [one] for one in origins] == [
+        origin for out, origin in expected if isinstance(out, Failure)
+    ]
 
 
 @st.composite
@@ -236,8 +251,7 @@ def trees_without_order(draw: Callable[[Any], Any], depth: int, *, in_row: bool 
 @settings(deadline=None)
 @given(st.lists(trees_without_order(3), min_size=1, max_size=4), st.integers(0, 30), st.integers(0, 10**6))
 def test_unordered_flow_gives_the_same_outputs_in_some_order(stages: list[Any], n: int, seed: int) -> None:
-    interpreter = Interpreted(("serial", stages))
-    expected = [out for item in range(n) for out in interpreter.feed(item)]
+    expected = [out for out, _ in interpreted(stages, n)]
 
     found = simulate(list(map(written, stages)), list(range(n)), seed, keep=True, ordered=False)
 
@@ -254,8 +268,7 @@ def processes() -> Iterator[ProcessPoolExecutor]:
 @settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(trees(3), min_size=1, max_size=4), st.integers(0, 40))
 def test_run_on_processes_means_the_same(processes: ProcessPoolExecutor, stages: list[Any], n: int) -> None:
-    interpreter = Interpreted(("serial", stages))
-    expected = [out for item in range(n) for out in interpreter.feed(item)] + interpreter.flush()
+    expected = [out for out, _ in interpreted(stages, n)]
     flow = Flow(*map(written, stages)).results()
 
     for on in (processes, "inline"):
