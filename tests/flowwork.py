@@ -15,6 +15,10 @@ def inc(x: int) -> int:
     return x + 1
 
 
+def same(x: Any) -> Any:
+    return x
+
+
 def double(x: int) -> int:
     return 2 * x
 

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 class Collect(Operation):
-    """Feeds items one after another to a collector.  Outside of branches it numbers what it gives anew."""
+    """Feeds items one after another to a collector.
+
+    It numbers what it gives anew, except in a branch where it gives a packet for each that it takes.
+    """
 
     def __init__(
         self,
@@ -129,6 +132,7 @@ class Collect(Operation):
             packet.origins = gathered
         if not self._in_branch:
             self._account(packet, n_own)
+        if not self._in_branch or self.max_wait is not None:
             packet.number = self._number
             self._number += 1
         self.give(packet)
@@ -183,7 +187,10 @@ class Collect(Operation):
             packet.origins = origins
         packet.spans = tuple(span for _, span in self._held)  # counted when they were kept
         self._held.clear()
-        self._account(packet, 0)
+        if self._in_branch:
+            packet.is_loose = True
+        else:
+            self._account(packet, 0)
         self._number += 1
         self.machine.n_packets += 1
         self.give(packet)

@@ -227,7 +227,11 @@ class Machine:
             packet.asker.ask()
         self.n_pending -= packet.n_source
         self.n_out += len(packet.items)
-        for span in packet.spans:
+        self.release(packet.spans)
+
+    def release(self, spans: Iterable[Span]) -> None:
+        """Learn that stretches of the source are in one packet less."""
+        for span in spans:
             span.n_left -= 1
             if not span.n_left:
                 self.spans_done.append(span)

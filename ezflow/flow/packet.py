@@ -23,6 +23,13 @@ class Packet:
     counts : list of int or None
         Inside a branch: how many of the items came of each item that entered it; None: one each.  What is beyond their
         sum was collected, and let out at the end.
+    home : list of tuple, optional
+        In a branch that gives more packets than it gets: of which packets it is a part, and how much of each.  None: it is
+        one of those more.
+    is_loose : bool
+        In such a branch: it belongs to no item in particular.
+    is_unfinished : bool
+        In such a branch: the last of its `counts` goes on in the next packet.
     n_source : int
         Items of the source that it stands for: credit that comes back when it has left.
     origins : list or None
@@ -35,7 +42,10 @@ class Packet:
         "asker",
         "counts",
         "has_failures",
+        "home",
         "is_end",
+        "is_loose",
+        "is_unfinished",
         "items",
         "n_source",
         "number",
@@ -60,6 +70,8 @@ class Packet:
         self.is_end = is_end
         self.has_failures = has_failures
         self.asker: Any = None  # whom to ask for another like it, when it has left
+        self.home: list[tuple[Any, int]] | None = None
+        self.is_loose = self.is_unfinished = False
         self.weight = 0  # bytes of its items, where they were most
         self.origins: list[Origin] | None = None
         self.spans: tuple[Span, ...] = ()
