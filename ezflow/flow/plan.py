@@ -152,6 +152,12 @@ class _Builder:
             options = node.options
             if isinstance(part, Plain):
                 options = part.options.under(options)
+                if "stream" in options:
+                    raise wrong(
+                        path,
+                        "As holds a stage with .stream(), which works on one item after another",
+                        "Leave As or .stream() out.",
+                    )
             elif not is_by_item(part):
                 raise wrong(path, "As holds a stage that is more than functions of one item", "Split it.")
             steps = tuple(step(one, (*path, str(i))) for i, one in enumerate(_parts(part), 1))

@@ -264,6 +264,8 @@ def words_of(options: Options) -> str:
     for name, value in options:
         if name == "retry":
             pieces.append(f".retry({value.n})")
+        elif name == "env":
+            pieces.append(f".with_env({dict(value)!r})")
         elif value is True:
             pieces.append(f".{name}()")
         elif name in ("on", "catch") and not isinstance(value, str):

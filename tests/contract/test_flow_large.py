@@ -184,6 +184,7 @@ def test_failure_comes_behind_what_was_yielded(pool: ProcessPoolExecutor) -> Non
         lambda: Flow(Map(work.two).stream().retry(2)).run([1]),
         lambda: Batch(2).stream(),
         lambda: As(2, work.two).stream(),
+        lambda: Flow(As(2, Map(work.two).stream())).run([1]),
     ],
 )
 def test_stream_that_cannot_be(make: Any) -> None:
