@@ -40,7 +40,6 @@ from .._wire.messages import (
     DEFINE,
     ERROR,
     EXIT,
-    FREE,
     GRANT,
     HEADER,
     HEAVY,
@@ -422,9 +421,8 @@ class _Loop:
                 if running.extras is not None and "sealed" in running.extras:
                     answer, flags = self._space.keep_value(value, beside), KEPT
                 else:
-                    answer, flags = self._space.pack_value(value, beside), 0
-                    if beside and self._space.is_free():
-                        flags = FREE
+                    answer = self._space.pack_value(value, beside)
+                    flags = self._space.flags(beside)
                 value = None
                 window.call = 0
                 return VALUE, answer, flags
@@ -537,13 +535,14 @@ class _Loop:
             )
         beside: list[Part] = []
         answer = self._space.pack_value(value, beside)
+        flags = self._space.flags(beside)
         window = self._window
         if get_ident() != self._thread:
-            self._send(call, kind, 0, 0, answer, beside)
+            self._send(call, kind, flags, 0, answer, beside)
             return
         was_open, window.call = window.call, 0
         try:
-            self._send(call, kind, 0, 0, answer, beside)
+            self._send(call, kind, flags, 0, answer, beside)
         finally:
             window.call = was_open
             window.strike()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import threading
 
 from .._hints import Any, Generic, TypeVar
 from .cargo import Span
@@ -91,3 +92,20 @@ class Ref(Generic[T]):
             "a Ref goes to other processes only in calls of an ezflow pool, which find the value in its place;"
             " elsewhere send what get() gives"
         )
+
+
+class Parcel(Ref[T]):
+    """A part of a result that its worker has packed by itself, on its way to another call of ours."""
+
+    __slots__ = ()
+
+
+opening = threading.local()
+"""While a result is rebuilt: `parts`, those of what in it stays packed."""
+
+
+def parcel(behind: int, n: int, names: list[tuple[str, str]]) -> Parcel[object]:
+    """Give a handle to what the `n` pieces hold that have so many others behind them."""
+    parts = opening.parts
+    end = len(parts) - behind
+    return Parcel(parts[end - n : end], names)

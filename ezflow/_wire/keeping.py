@@ -1,10 +1,12 @@
-"""Pickle a value that may be given to any worker later: by `put`, and as the result of a sealed call."""
+"""Pickle a value that may be given to any worker later: by `put`, as the result of a sealed call, and as part of one."""
 
 from __future__ import annotations
 
 import sys
 
-from .pickling import ResultPickler
+from .._memory.reference import parcel
+from . import rebuild
+from .pickling import ResultPickler, pickle_by
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
@@ -37,6 +39,28 @@ class KeepingPickler(ResultPickler):
         if home is not None and home.__dict__ is space:
             self.names.update(((module, name), None) for name in facts.names if name in space)
         return super().code(function, facts)
+
+
+class Kept:
+    """A part of a result that is rebuilt where it is used: the parent gets a handle in its place."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+
+def _pickle_kept(pickler: Any, kept: Kept) -> tuple[object, ...]:
+    """Pack the value by itself; its pieces go behind those of the result."""
+    if pickler.is_trial or not pickler.aside.is_wanted:
+        return rebuild.itself, (kept.value,)
+    parts, names = keep(kept.value, pickler.is_known, "result")
+    behind = len(pickler.kept)
+    pickler.kept[:0] = parts
+    return parcel, (behind, len(parts), names)
+
+
+pickle_by(Kept, _pickle_kept)
 
 
 def keep(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from .._engine.current import running
 from .gauge import Gauge
-from .items import BATCH, DROP, Carried, Failure, noted, plain
+from .items import BATCH, DROP, Carried, Failure, bare, noted
+from .packed import plain, spread, told, unpacked
 from .packet import Gate, Operation, Packet
 from .program import State
 
@@ -69,6 +70,7 @@ class Collect(Operation):
         outs: list[Any] = []
         counts: list[int] = []
         failures = packet.has_failures
+        looks = self.machine.has_packed and getattr(self.collector, "looks", False)
         n_passing = n_failed = 0
         clock = self.machine.clock
         began = clock()
@@ -80,15 +82,15 @@ class Collect(Operation):
                     outs.append(item)
                 else:
                     try:
-                        outs.extend(feed(item))
+                        outs.extend(feed(unpacked(item) if looks else item))
                     except Exception as error:
-                        noted(error, self.note, plain(item))
+                        noted(error, self.note, told(item))
                         if not settings.keep:
                             raise
                         failures = True
                         if settings.handler is None:
                             n_failed += 1
-                            outs.append(Failure(error, plain(item), self.note))
+                            outs.append(Failure(error, told(item), self.note))
                         elif (value := settings.handler(error)) is not DROP:
                             outs.append(value)
                 counts.append(len(outs) - n)
@@ -183,15 +185,17 @@ def packed(batch: Any) -> Any:
     if type(batch) is not list or not any(type(item) is Carried for item in batch):
         return batch
     metas = [item.meta if type(item) is Carried else {} for item in batch]
-    return Carried([plain(item) for item in batch], {BATCH: metas})
+    return Carried([bare(item) for item in batch], {BATCH: metas})
 
 
 def _feed_with_meta(collector: Any, state: State, item: Any) -> list[Any]:
     """Feed an item whose meta travels on: with what is made of it, or in the list that it becomes part of."""
     if getattr(collector, "gathers", False):
         if type(item) is Carried and BATCH in item.meta:  # to be taken apart again
-            item = [Carried(one, meta) for one, meta in zip(item.value, item.meta[BATCH], strict=False)]
+            item = [
+                Carried(one, meta) for one, meta in zip(spread(item.value), item.meta[BATCH], strict=False)
+            ]
         return [packed(out) for out in collector.feed(item)]
     state.meta = item.meta if type(item) is Carried else None
-    outs = collector.feed(plain(item))
+    outs = collector.feed(bare(item))
     return [Carried(out, state.meta) for out in outs] if state.meta is not None else list(outs)
