@@ -104,8 +104,6 @@ opening = threading.local()
 """While a result is rebuilt: `parts`, those of what in it stays packed."""
 
 
-def parcel(behind: int, n: int, names: list[tuple[str, str]]) -> Parcel[object]:
-    """Give a handle to what the `n` pieces hold that have so many others behind them."""
-    parts = opening.parts
-    end = len(parts) - behind
-    return Parcel(parts[end - n : end], names)
+def parcel(first: int, n: int, names: list[tuple[str, str]]) -> Parcel[object]:
+    """Give a handle to what `n` pieces hold."""
+    return Parcel(opening.parts[first : first + n], names)

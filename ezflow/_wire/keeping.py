@@ -54,10 +54,10 @@ def _pickle_kept(pickler: Any, kept: Kept) -> tuple[object, ...]:
     """Pack the value by itself; its pieces go behind those of the result."""
     if pickler.is_trial or not pickler.aside.is_wanted:
         return rebuild.itself, (kept.value,)
-    parts, names = keep(kept.value, pickler.is_known, "result")
-    behind = len(pickler.kept)
-    pickler.kept[:0] = parts
-    return parcel, (behind, len(parts), names)
+    inner = _pickled(kept.value, pickler.is_known, "result")
+    first = len(pickler.kept)
+    pickler.kept += inner.take_bytes(), *inner.aside.buffers
+    return parcel, (first, len(pickler.kept) - first, list(inner.names))
 
 
 pickle_by(Kept, _pickle_kept)
@@ -70,11 +70,16 @@ def keep(
 
     Raises the original error, with the path of the culprit, which begins with `name`, in a note and in `path`.
     """
+    pickler = _pickled(value, is_known, name)
+    return pickler.take_kept(), list(pickler.names)
+
+
+def _pickled(value: object, is_known: Callable[[str, str], bool], name: str) -> KeepingPickler:
+    """Give the pickler that has pickled a value, and still has what came of it."""
     pickler = KeepingPickler(is_known)
     pickler.aside.is_wanted = True
     try:
         pickler.dump(value)
-        parts = pickler.take_kept()
     except Exception as error:
         from .diagnose import note_culprit
 
@@ -85,4 +90,4 @@ def keep(
 
         note_culprit(error, {name: value}, attempt)
         raise
-    return parts, list(pickler.names)
+    return pickler

@@ -471,8 +471,10 @@ class ResultPickler(WirePickler):
         super().__init__()
         self.is_known = is_known
         self._spaces: dict[int, dict[str, Any]] = {}
-        self.kept: list[Part] = []
-        """Pieces of parts that were packed by themselves, the last one's first."""
+        self.kept: list[bytes | pickle.PickleBuffer] = []
+        """Of parts that were packed by themselves: the pickle of each, and its large buffers."""
+        self.n_kept = 0
+        """Pieces of such parts beside the last pickle."""
 
     def dump(self, obj: object) -> None:
         """Pickle anew."""
@@ -480,6 +482,7 @@ class ResultPickler(WirePickler):
             self._spaces = {}
         if self.kept:
             self.kept = []
+        self.n_kept = 0
         self.is_bound = False
         super().dump(obj)
 
@@ -488,8 +491,21 @@ class ResultPickler(WirePickler):
         data = super().take_aside(beside)
         if self.kept:
             at = len(beside) - (not data)  # the stream, if it is long, comes last
-            beside[at:at] = self.kept
+            beside[at:at] = self._take_kept_parts()
         return data
+
+    def _take_kept_parts(self) -> list[Part]:
+        """Put all that was packed by itself into few segments."""
+        from .._memory.cargo import ASIDE_FROM, stow
+
+        pieces, self.kept = self.kept, []
+        self.n_kept = len(pieces)
+        large = [i for i, one in enumerate(pieces) if type(one) is not bytes or len(one) >= ASIDE_FROM]
+        parts: list[Any] = list(pieces)
+        stowed = stow([pickle.PickleBuffer(pieces[i]) for i in large], shared=True)
+        for i, part in zip(large, stowed, strict=True):
+            parts[i] = part
+        return parts
 
     def dumps_inside(self, obj: object) -> bytes:
         """As the whole."""
@@ -569,7 +585,7 @@ class ResultPickling:
                 data = pickler.take_aside(beside)
                 pickler.clear_memo()
                 self.was_bound = pickler.is_bound
-                self.n_kept = len(pickler.kept)
+                self.n_kept = pickler.n_kept
         except Exception as error:
             from .diagnose import note_culprit
 

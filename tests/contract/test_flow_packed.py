@@ -32,6 +32,9 @@ from ezflow import (
     Zip,
 )
 from ezflow._memory import segments
+from ezflow._memory.cargo import Span
+from ezflow._wire.keeping import Kept
+from ezflow._wire.pickling import ResultPickling
 from ezflow.graph.lanes import close_defaults
 from tests import flowwork as work
 from tests.life.program import run
@@ -204,3 +207,15 @@ def test_frames_outlive_the_worker_that_packed_them() -> None:
         flow = Flow(MAKE, apart(work.same_frame), Batch(6), apart(work.read_frames), Unbatch()).on(pool)
 
         assert list(flow.stream(range(12))) == FRAMES
+
+
+def test_many_parts_of_one_answer_share_a_piece_of_memory() -> None:
+    """A descriptor for each would soon be more than a process may have."""
+    beside: list[Any] = []
+    pickling = ResultPickling(lambda module, name: True)
+
+    pickling.dumps([Kept(bytearray(100_000)) for _ in range(20)], beside)
+    leases = {id(part.lease) for part in beside if isinstance(part, Span)}
+    del beside
+
+    assert (len(leases), pickling.n_kept) == (1, 20)
