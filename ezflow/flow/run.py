@@ -19,6 +19,7 @@ from __future__ import annotations
 from _thread import allocate_lock
 from collections import deque
 from concurrent.futures import CancelledError
+from contextlib import ExitStack
 from functools import partial
 from time import monotonic, perf_counter, perf_counter_ns
 from typing import TYPE_CHECKING, Any
@@ -463,15 +464,19 @@ class Run:
         for view in views:
             view.close()
         hands, self._hands = self._hands, _NO_HANDS
-        loop = hands.loop
-        hands.close()
-        self.listener.expected.clear()
-        self.listener.inbox.clear()
         source, self._source = self._source, iter(())
-        for collect in [one for machine in self.machines for one in machine.collects]:
-            close = getattr(collect.collector, "close", None)
-            if close is not None:
-                close()
+        with ExitStack() as closing:  # from the last one up; all of them, whatever one of them raises
+            closing.callback(self._close_source, source, hands.loop)
+            for collect in [one for machine in self.machines for one in machine.collects]:
+                close = getattr(collect.collector, "close", None)
+                if close is not None:
+                    closing.callback(close)
+            closing.callback(self.listener.inbox.clear)
+            closing.callback(self.listener.expected.clear)
+            closing.callback(hands.close)
+
+    def _close_source(self, source: Any, loop: Any) -> None:
+        """Close the source, if it is a generator."""
         close = getattr(source, "close", None)
         if close is not None and (hasattr(source, "gi_frame") or isinstance(source, Feeder)):
             try:
@@ -493,7 +498,7 @@ class Run:
         def begin() -> None:
             if pending is not None:
                 pending.cancel()
-            self.closing = loop.create_task(_close_source(pending, source))
+            self.closing = loop.create_task(_close_async(pending, source))
 
         try:
             is_here = get_running_loop() is loop
@@ -524,7 +529,7 @@ async def _next_of(source: AsyncIterator[Any]) -> list[Any]:
         return []
 
 
-async def _close_source(pending: Any, source: Any) -> None:
+async def _close_async(pending: Any, source: Any) -> None:
     """Wait for the end of the wait for an async source's next item, and close the source if it is a generator."""
     from asyncio import wait
 

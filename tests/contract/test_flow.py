@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ezflow import CallTimeout, GraphError, PicklingError, ProcessPoolExecutor, Result, WorkerDied, task
+from ezflow import CallTimeout, GraphError, PicklingError, ProcessPoolExecutor, Result, Stage, WorkerDied, task
 from ezflow.flow.flow import Flow
 from ezflow.flow.items import DROP
 from ezflow.flow.kit import (
@@ -480,6 +480,32 @@ def test_failing_teardown_is_raised_after_the_outputs(pool: ProcessPoolExecutor)
     assert [next(stream), next(stream)] == [1, 2]
     with pytest.raises(OSError, match="cannot clean up"):
         next(stream)
+
+
+class BadEnd(Stage):
+    def do(self, item: Any) -> Any:
+        return item
+
+    def teardown(self) -> None:
+        raise ZeroDivisionError
+
+
+def test_failing_teardown_does_not_keep_the_rest_of_a_stopped_run(pool: ProcessPoolExecutor) -> None:
+    """The worker of the other stage, and the source: `no_leaks` looks for what is left."""
+    closed = threading.Event()
+
+    def source() -> Iterator[int]:
+        try:
+            yield from itertools.count()
+        finally:
+            closed.set()
+
+    stream = Flow(BadEnd().on("inline"), work.Passing()).on(pool).stream(source())
+    assert next(stream) == 0
+
+    with pytest.raises(ZeroDivisionError):
+        stream.close()
+    assert closed.is_set()
 
 
 def test_stage_is_set_up_again_where_a_worker_died(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
