@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import AsyncIterable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ..graph.nodes import Node
     from .counting import FlowStatistics
     from .journal import Journal
+    from .run import Listener
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,36 +256,19 @@ class Flow(Words, Shown, OfFlows):
         more.  An input is done when all that came of it has left the flow; one whose failure was kept by `results`, or
         handled by `catch`, is done, too.
         """
+        return self._run(source, journal)
+
+    def _run(self, source: Any, journal: Any, begun: Callable[[Run], object] | None = None) -> Outcome:
+        """Run to the end; tell `begun` of the run."""
         from .journal import opened
 
         text = ", ".join(map(shown, self._stages))
         with opened(journal, self._flow_root, text, has_sides="xcut" in self._settings) as book:
-            return self._run(source, book)
-
-    def _run(self, source: Any, book: Journal | None) -> Outcome:
-        n_skipped = 0 if book is None else book.n_done
-        run = self._begin(source, has_source=source is not None, journal=book)
-        failures: list[Failure] = []
-        machine = run.machine
-        keep = machine.settings.keep
-        try:
-            while (items := run.take()) is not None:
-                if book is not None:
-                    book.note(machine)
-                if keep:
-                    failures += [item for item in items if type(item) is Failure]
-                run.advance_ahead()
-        finally:
-            try:
-                if book is not None:
-                    book.note(machine)
-            finally:
-                run.close()
-        n_dropped = sum(work.n_dropped for work in machine.works)
-        n_out = machine.n_out - len(failures)
-        seconds = perf_counter() - run.began
-        found = run.ledger.statistics()
-        return Outcome(machine.n_source, n_out, len(failures), n_dropped, seconds, failures, found, n_skipped)
+            n_skipped = 0 if book is None else book.n_done
+            run = self._begin(source, has_source=source is not None, journal=book)
+            if begun is not None:
+                begun(run)
+            return _consumed(run, book, n_skipped)
 
     def submit(self, source: Any = None, *, journal: str | os.PathLike[str] | None = None) -> Future[Outcome]:
         """Run in a thread of its own; give the future of the outcome.
@@ -298,7 +283,7 @@ class Flow(Words, Shown, OfFlows):
         Returns
         -------
         Future
-            Of the outcome.
+            Of the outcome; cancelling it stops the run, as soon as the source lets it.
         """
         from threading import Thread
 
@@ -308,9 +293,12 @@ class Flow(Words, Shown, OfFlows):
 
         future: OurFuture[Outcome] = OurFuture()
 
+        def begun(run: Run) -> None:
+            future.add_done_callback(partial(_stop_cancelled, run.listener))
+
         def work() -> None:
             try:
-                outcome = self.run(source, journal=journal)
+                outcome = self._run(source, journal, begun)
             except BaseException as error:
                 future._deliver(SealedError(error))
             else:
@@ -331,6 +319,36 @@ class Flow(Words, Shown, OfFlows):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _again, (self._stages, self._settings)
+
+
+def _consumed(run: Run, book: Journal | None, n_skipped: int) -> Outcome:
+    """Move a run to its end, keep no outputs, and tell what became of the items."""
+    failures: list[Failure] = []
+    machine = run.machine
+    keep = machine.settings.keep
+    try:
+        while (items := run.take()) is not None:
+            if book is not None:
+                book.note(machine)
+            if keep:
+                failures += [item for item in items if type(item) is Failure]
+            run.advance_ahead()
+    finally:
+        try:
+            if book is not None:
+                book.note(machine)
+        finally:
+            run.close()
+    n_dropped = sum(work.n_dropped for work in machine.works)
+    n_out = machine.n_out - len(failures)
+    seconds = perf_counter() - run.began
+    found = run.ledger.statistics()
+    return Outcome(machine.n_source, n_out, len(failures), n_dropped, seconds, failures, found, n_skipped)
+
+
+def _stop_cancelled(listener: Listener, future: Future[Outcome]) -> None:
+    if future.cancelled():
+        listener.stop()
 
 
 def _again(stages: tuple[Any, ...], settings: dict[str, Any]) -> Flow:
@@ -405,8 +423,11 @@ class FlowStream:
         self._close()
 
     async def aclose(self) -> None:
-        """Stop the run."""
+        """Stop the run, and wait until an async source is closed."""
         self.close()
+        closing = self._run.closing
+        if closing is not None:
+            await closing
 
     def __enter__(self) -> Self:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
@@ -157,6 +158,7 @@ class Hands:
 
     def close(self) -> None:
         """Stop all jobs, and end what is the run's own."""
-        for hand in (self._main, *self._hands.values()):
-            if hand is not None:
-                hand.close()
+        with ExitStack() as closing:  # all of them, whatever one of them raises
+            for hand in [self._main, *self._hands.values()][::-1]:
+                if hand is not None:
+                    closing.callback(hand.close)

@@ -9,13 +9,13 @@ import pickle
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ezflow import CallTimeout, GraphError, PicklingError, ProcessPoolExecutor, Result, WorkerDied, task
+from ezflow import CallTimeout, GraphError, PicklingError, ProcessPoolExecutor, Result, Stage, WorkerDied, task
 from ezflow.flow.flow import Flow
 from ezflow.flow.items import DROP
 from ezflow.flow.kit import (
@@ -213,6 +213,110 @@ def test_break_stops_an_endless_flow(pool: ProcessPoolExecutor) -> None:
     assert pool.submit(work.inc, 1).result(LIMIT) == 2
 
 
+@pytest.mark.parametrize("when", ["at once", "while it runs", "while it waits"])
+def test_cancelling_the_future_of_a_run_stops_it(
+    pool: ProcessPoolExecutor, tmp_path: Path, when: str
+) -> None:
+    begun, closed = threading.Event(), threading.Event()
+
+    def source() -> Iterator[int]:
+        try:
+            for n in itertools.count():
+                if n == 3:
+                    begun.set()
+                yield n
+        finally:
+            closed.set()
+
+    hangs = graphwork.hang if when == "while it waits" else work.inc
+    future = Flow(Iter(source), hangs).on(pool).submit()
+    if when != "at once":
+        assert begun.wait(LIMIT)
+
+    assert future.cancel()
+
+    assert when == "at once" or closed.wait(LIMIT)  # at once: its source may never have begun
+    with pytest.raises(CancelledError):
+        future.result(LIMIT)
+    assert pool.submit(work.inc, 1).result(LIMIT) == 2
+
+
+def test_waiting_for_a_run_in_asyncio_may_be_given_up(pool: ProcessPoolExecutor) -> None:
+    begun, closed = threading.Event(), threading.Event()
+
+    def source() -> Iterator[int]:
+        try:
+            for n in itertools.count():
+                begun.set()
+                yield n
+        finally:
+            closed.set()
+
+    async def main() -> None:
+        waiting = asyncio.ensure_future(awaited(Flow(work.inc).on(pool).submit(source())))
+        await asyncio.to_thread(begun.wait, LIMIT)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    async def awaited(future: Any) -> Any:
+        return await future
+
+    asyncio.run(main())
+    assert closed.wait(LIMIT)
+
+
+@pytest.mark.parametrize("how", ["aclose", "close", "drop", "error", "timeout"])
+@pytest.mark.parametrize("waits", [True, False])
+def test_async_source_is_closed_with_the_run(pool: ProcessPoolExecutor, how: str, waits: bool) -> None:
+    """Also one whose next item is waited for: no task is left behind."""
+
+    async def main() -> None:
+        closed = asyncio.Event()
+
+        async def source() -> AsyncIterator[int]:
+            try:
+                for n in itertools.count() if not waits else range(3):
+                    yield n
+                await asyncio.Event().wait()
+            finally:
+                closed.set()
+
+        async def consume() -> None:
+            stream = Flow(work.inc).on(pool).stream(source())
+            async for out in stream:
+                if how == "timeout" and waits:
+                    continue
+                if out == 3:
+                    if how == "aclose":
+                        await stream.aclose()
+                        assert closed.is_set()
+                    elif how == "close":
+                        stream.close()
+                    elif how != "drop":
+                        raise ZeroDivisionError
+                    break
+
+        if how == "timeout" and waits:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(consume(), 0.5)
+        elif how in ("error", "timeout"):
+            with pytest.raises(ZeroDivisionError) as caught:
+                await consume()
+            caught.value.__traceback__ = None  # its frames hold the stream
+            del caught
+        else:
+            await consume()
+        gc.collect()
+
+        await asyncio.wait_for(closed.wait(), LIMIT)
+        async with asyncio.timeout(LIMIT):
+            while len(asyncio.all_tasks()) > 1:
+                await asyncio.sleep(0)
+
+    asyncio.run(main())
+
+
 def test_batch_is_let_out_while_the_source_waits(pool: ProcessPoolExecutor) -> None:
     gate = threading.Event()
 
@@ -376,6 +480,32 @@ def test_failing_teardown_is_raised_after_the_outputs(pool: ProcessPoolExecutor)
     assert [next(stream), next(stream)] == [1, 2]
     with pytest.raises(OSError, match="cannot clean up"):
         next(stream)
+
+
+class BadEnd(Stage):
+    def do(self, item: Any) -> Any:
+        return item
+
+    def teardown(self) -> None:
+        raise ZeroDivisionError
+
+
+def test_failing_teardown_does_not_keep_the_rest_of_a_stopped_run(pool: ProcessPoolExecutor) -> None:
+    """The worker of the other stage, and the source: `no_leaks` looks for what is left."""
+    closed = threading.Event()
+
+    def source() -> Iterator[int]:
+        try:
+            yield from itertools.count()
+        finally:
+            closed.set()
+
+    stream = Flow(BadEnd().on("inline"), work.Passing()).on(pool).stream(source())
+    assert next(stream) == 0
+
+    with pytest.raises(ZeroDivisionError):
+        stream.close()
+    assert closed.is_set()
 
 
 def test_stage_is_set_up_again_where_a_worker_died(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
