@@ -160,12 +160,38 @@ class Intake:
             try:
                 token = os.read(self._claims, TOKEN.size)
             except BlockingIOError:
-                self._poll.poll()
+                if self._belongings.has_lent:
+                    self._wait_for_claim()
+                else:
+                    self._poll.poll()
                 continue
             if not token:
                 os._exit(0)  # the parent is gone
             number: int = TOKEN.unpack(token)[0]
             return number
+
+    def _wait_for_claim(self) -> None:
+        """Wait, but hear what comes back of results, and give up what nobody uses.
+
+        The calls that are here may have been taken back, and the next claim be hours away.
+        """
+        waiting = poll()
+        waiting.register(self._claims, POLLIN)
+        waiting.register(self._sock, POLLIN)
+        while True:
+            ready = waiting.poll(SPARE_SECONDS * 1000 if self._belongings.has_spare else None)
+            if any(fd == self._claims for fd, _ in ready):
+                return
+            if not ready:
+                self._belongings.give_up_spare()
+                continue
+            self._fill()
+            others = [frame for frame in self._queue if frame[1] not in SHARED]
+            for number, kind, payload, *_ in self._queue:
+                if kind in SHARED:
+                    self._belongings.take(number, kind, payload)
+            self._queue.clear()
+            self._queue.extend(others)
 
     def _fill(self) -> None:
         """Read from the parent, at least once, and queue the frames that are complete."""
