@@ -25,7 +25,7 @@ def loky() -> Any:
 
 def distributed() -> Any:
     module = pytest.importorskip("distributed")
-    client = module.Client(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None)
+    client = module.Client(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0")  # None is one port for all
     executor = client.get_executor()
     executor.end = client.close
     return executor
