@@ -26,7 +26,9 @@ START_METHODS = [
 ]
 
 SHORT = (Phase.explicit, Phase.reuse, Phase.generate)  # to make a failing example small can take minutes
-NO_CLOCK = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no mistake
+NO_CLOCK = settings(
+    deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)  # a busy machine is no mistake
 settings.register_profile("short", NO_CLOCK, max_examples=40, phases=SHORT)
 settings.register_profile("stress", NO_CLOCK, max_examples=2000)  # nox -s stress
 settings.load_profile("short")

@@ -15,7 +15,16 @@ from typing import Any
 
 import pytest
 
-from ezflow import CallTimeout, GraphError, PicklingError, ProcessPoolExecutor, Result, Stage, WorkerDied, task
+from ezflow import (
+    CallTimeout,
+    GraphError,
+    PicklingError,
+    ProcessPoolExecutor,
+    Result,
+    Stage,
+    WorkerDied,
+    task,
+)
 from ezflow.flow.flow import Flow
 from ezflow.flow.items import DROP
 from ezflow.flow.kit import (
