@@ -492,7 +492,6 @@ class Run:
 
     def _leave_loop(self, loop: asyncio.AbstractEventLoop, pending: Any, source: Any) -> None:
         """Have an async source closed in its loop, from which alone it can be awaited."""
-
         from asyncio import get_running_loop
 
         def begin() -> None:
