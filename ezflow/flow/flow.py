@@ -351,6 +351,14 @@ def _stop_cancelled(listener: Listener, future: Future[Outcome]) -> None:
         listener.stop()
 
 
+def _unstopped(error: Exception) -> RuntimeError:
+    """Give what is raised for an error that would end the consumer's loop as if all were well, as generators do."""
+    made = RuntimeError(f"a flow raised {type(error).__name__}")
+    for note in getattr(error, "__notes__", ()):
+        made.add_note(note)
+    return made
+
+
 def _again(stages: tuple[Any, ...], settings: dict[str, Any]) -> Flow:
     return Flow(*stages)._with(**settings)
 
@@ -379,15 +387,17 @@ class FlowStream:
 
     def __next__(self) -> Any:
         while True:
-            if self._inbox:
-                try:
+            try:
+                if self._inbox:
                     self._run.advance_ahead()
-                except BaseException:
-                    self._items = iter(())  # behind an error comes nothing
-                    raise
-            for item in self._items:
-                return result_of(item) if self._enveloped else item
-            found = self._run.take()
+                for item in self._items:
+                    return result_of(item) if self._enveloped else item
+                found = self._run.take()
+            except BaseException as error:
+                self._items = iter(())  # behind an error comes nothing
+                if isinstance(error, StopIteration):
+                    raise _unstopped(error) from error
+                raise
             if found is None:
                 self._close.detach()
                 raise StopIteration
@@ -400,7 +410,10 @@ class FlowStream:
         while True:
             for item in self._items:
                 return result_of(item) if self._enveloped else item
-            found = await self._run.take_async()
+            try:
+                found = await self._run.take_async()
+            except (StopIteration, StopAsyncIteration) as error:
+                raise _unstopped(error) from error
             if found is None:
                 self._close.detach()
                 raise StopAsyncIteration

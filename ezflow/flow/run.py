@@ -356,6 +356,7 @@ class Run:
                 break
         else:
             has_ended = not items
+            self._source = iter(())  # not asked again: an iterator over a pipe or a counter may begin anew
         self.ledger.source_nanos += perf_counter_ns() - began
         machine.end() if has_ended else machine.put(items)
         self._post()

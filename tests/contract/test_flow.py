@@ -467,6 +467,49 @@ def test_stage_is_torn_down_when_the_run_is_closed(
     assert "teardown" in life.read_text()
 
 
+@pytest.mark.parametrize("kind", [StopIteration, StopAsyncIteration])
+@pytest.mark.parametrize("on", ["process", "thread", "inline"])
+def test_error_that_ends_loops_does_not_end_the_consumers_loop(
+    pool: ProcessPoolExecutor, default_executors: None, kind: type[Exception], on: str
+) -> None:
+    """Or items were lost without a word."""
+
+    def stop(x: int) -> int:
+        if x == 3:
+            raise kind
+        return x
+
+    flow = Flow(stop).on(pool if on == "process" else on)
+
+    async def main() -> list[int]:
+        return [out async for out in flow.stream(range(6))]
+
+    with pytest.raises(RuntimeError if kind is StopIteration else kind) as caught:
+        list(flow.stream(range(6)))
+    assert "with the item 3" in notes(caught.value)
+    with pytest.raises(RuntimeError):
+        asyncio.run(main())
+    assert [result.ok for result in flow.results().stream(range(6))] == [0, 1, 2, None, 4, 5]
+
+
+def test_source_is_not_asked_again_after_its_end(pool: ProcessPoolExecutor) -> None:
+    """Some go on then, which would be an endless flow: an interactive standard input, or a counter like this."""
+
+    class Counter:
+        n = 0
+
+        def __iter__(self) -> Iterator[int]:
+            return self
+
+        def __next__(self) -> int:
+            self.n += 1
+            if self.n == 3:
+                raise StopIteration
+            return self.n
+
+    assert list(itertools.islice(Flow(work.inc).on(pool).stream(Counter()), 9)) == [2, 3]
+
+
 def test_failing_setup_fails_the_run_with_its_error(pool: ProcessPoolExecutor) -> None:
     with pytest.raises(OSError, match="no such model") as caught:
         list(Flow(work.inc, work.BadSetup()).on(pool).stream(range(9)))
