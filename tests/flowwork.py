@@ -16,6 +16,10 @@ def inc(x: int) -> int:
     return x + 1
 
 
+def same(x: Any) -> Any:
+    return x
+
+
 def double(x: int) -> int:
     return 2 * x
 
@@ -45,6 +49,10 @@ def some(x: Any) -> Iterator[Any]:
 
 def odd(x: Any) -> bool:
     return bool(sum(map(ord, str(x))) % 2)
+
+
+def is_even(x: int) -> bool:
+    return x % 2 == 0
 
 
 def drop_some(x: Any) -> Any:

@@ -60,6 +60,8 @@ class Batches:
 class Rebatches(Batches):
     """Batches of other batches' items."""
 
+    takes_lists = True
+
     def __init__(self, n: int) -> None:
         super().__init__(n)
         self._lengths: deque[int] = deque()  # of the batches that items are held of

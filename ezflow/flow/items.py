@@ -42,7 +42,8 @@ class Failure:
     item : object
         What the stage was given.
     origin : object
-        The item of the source that it came of; of what came of several, such as a batch, their list.
+        The item of the source that it came of; of what came of several, such as a batch, their list.  In a side stream,
+        what was emitted.
     note : str
         Place and name of the stage.
     """

@@ -186,13 +186,15 @@ class Machine:
             packet.carry(self.spans_of(items))
         self.weigh(packet)
         if self.settings.keep:
-            packet.sources = items
+            packet.origins = [*zip(items)]  # tuples of one
         self._send(packet)
 
     def end(self) -> None:
         """Learn that the source has ended."""
         self.has_ended = True
-        self._send(Packet(self._number, [], is_end=True))
+        packet = Packet(self._number, [], is_end=True)
+        packet.origins = [] if self.settings.keep else None
+        self._send(packet)
 
     def _send(self, packet: Packet) -> None:
         self._number += 1
@@ -243,7 +245,11 @@ class Machine:
             packet.asker.ask()
         self.n_pending -= packet.n_source
         self.n_out += len(packet.items)
-        for span in packet.spans:
+        self.release(packet.spans)
+
+    def release(self, spans: Iterable[Span]) -> None:
+        """Learn that stretches of the source are in one packet less."""
+        for span in spans:
             span.n_left -= 1
             if not span.n_left:
                 self.spans_done.append(span)
