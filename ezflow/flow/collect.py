@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from .._engine.current import running
 from .gauge import Gauge
-from .items import BATCH, DROP, Carried, Failure, noted, plain
+from .items import BATCH, DROP, Carried, Failure, bare, noted
+from .packed import spread, told, unpacked
 from .packet import Gate, Operation, Packet
 from .program import State
 
@@ -17,10 +18,14 @@ if TYPE_CHECKING:
     from .collectors import Collector
     from .journal import Span
     from .machine import Machine
+    from .packet import Origin
 
 
 class Collect(Operation):
-    """Feeds items one after another to a collector.  Outside of branches it numbers what it gives anew."""
+    """Feeds items one after another to a collector.
+
+    It numbers what it gives anew, except in a branch where it gives a packet for each that it takes.
+    """
 
     def __init__(
         self,
@@ -37,6 +42,7 @@ class Collect(Operation):
         self.note = note
         self._gate = Gate(ordered=machine.settings.ordered or type(collector).__name__ == "InOrder")
         self._in_branch = in_branch
+        self._gathers = getattr(collector, "gathers", False)
         self._number = 0
         self._n_held = (
             0  # items of the source whose packets have left, and which may be in what is not full yet
@@ -60,38 +66,51 @@ class Collect(Operation):
 
     def _feed(self, packet: Packet) -> None:
         settings = self.machine.settings
-        feed = self.collector.feed
+        feed: Any = self.collector.feed
         state = token = None
-        if self.machine.has_meta or getattr(self.collector, "calls_user", False):
-            state = State(settings.keep, settings.handler, settings.names)
-            token = running.item.set(state)
-            feed = partial(_feed_with_meta, self.collector, state)
+        origins = packet.origins
+        gathered: list[Origin] = []  # what the outputs came of, if it is not the item that completed them
+        if not self._gathers:
+            if self.machine.has_meta or getattr(self.collector, "calls_user", False):
+                state = State(settings.keep, settings.handler, settings.names)
+                token = running.item.set(state)
+                feed = partial(_feed_with_meta, self.collector, state)
+        elif self.machine.has_meta or origins is not None:
+            feed = partial(_feed_known, self.collector, gathered)
         outs: list[Any] = []
         counts: list[int] = []
         failures = packet.has_failures
+        looks = self.machine.has_packed and getattr(self.collector, "looks", False)
         n_passing = n_failed = 0
         clock = self.machine.clock
         began = clock()
         try:
-            for item in packet.items:
+            for i, item in enumerate(packet.items):
                 n = len(outs)
                 if failures and type(item) is Failure:
                     n_passing += 1
                     outs.append(item)
                 else:
                     try:
-                        outs.extend(feed(item))
+                        seen = unpacked(item) if looks else item
+                        outs.extend(
+                            feed(seen)
+                            if origins is None or not self._gathers
+                            else feed(Known(seen, origins[i]))
+                        )
                     except Exception as error:
-                        noted(error, self.note, plain(item))
+                        noted(error, self.note, told(item))
                         if not settings.keep:
                             raise
                         failures = True
                         if settings.handler is None:
                             n_failed += 1
-                            outs.append(Failure(error, plain(item), self.note))
+                            outs.append(Failure(error, told(item), self.note))
                         elif (value := settings.handler(error)) is not DROP:
                             outs.append(value)
                 counts.append(len(outs) - n)
+                if origins is not None and len(gathered) < len(outs):
+                    gathered += [origins[i]] * (len(outs) - len(gathered))
         finally:
             if state is not None and token is not None:
                 running.item.reset(token)
@@ -101,7 +120,7 @@ class Collect(Operation):
         if packet.is_end:
             if self._in_branch and packet.counts is None:
                 packet.counts = [1] * len(packet.items)
-            outs.extend(map(packed, self.collector.flush()))
+            outs.extend(self._flushed(gathered))
             self.since = None
         n_own = len(packet.items) - n_passing
         self.gauge.took(n_own, clock() - began)
@@ -111,14 +130,12 @@ class Collect(Operation):
         self.n_out += len(outs) - n_passing - n_failed
         if packet.spans or self._held:
             self._hold(packet, has_given=bool(outs))
-        gathers = getattr(self.collector, "gathers", False)
-        if gathers and not self._in_branch:
-            packet.stamp()
         self.replace(packet, outs, counts, failures=failures)
-        if gathers and not self._in_branch and settings.keep:
-            packet.sources, packet.counts = [plain(out) for out in outs], None
+        if origins is not None:
+            packet.origins = gathered
         if not self._in_branch:
             self._account(packet, n_own)
+        if not self._in_branch or self.max_wait is not None:
             packet.number = self._number
             self._number += 1
         self.give(packet)
@@ -165,17 +182,35 @@ class Collect(Operation):
     def flush(self) -> None:
         """Let out what waits, as a packet of its own."""
         self.since = None
-        items = list(map(packed, self.collector.flush()))
+        origins: list[Origin] = []
+        items = self._flushed(origins)
         self.n_out += len(items)
         packet = Packet(self._number, items)
+        if self.machine.settings.keep:
+            packet.origins = origins
         packet.spans = tuple(span for _, span in self._held)  # counted when they were kept
         self._held.clear()
-        self._account(packet, 0)
-        if self.machine.settings.keep:
-            packet.sources = [plain(item) for item in items]
+        if self._in_branch:
+            packet.is_loose = True
+        else:
+            self._account(packet, 0)
         self._number += 1
         self.machine.n_packets += 1
         self.give(packet)
+
+    def _flushed(self, origins: list[Origin]) -> list[Any]:
+        """Give what waits, and note what it came of."""
+        return [_of_known(out, origins) for out in self.collector.flush()]
+
+
+class Known:
+    """An item, and what it came of."""
+
+    __slots__ = ("item", "origin")
+
+    def __init__(self, item: Any, origin: Origin) -> None:
+        self.item = item
+        self.origin = origin
 
 
 def packed(batch: Any) -> Any:
@@ -183,15 +218,39 @@ def packed(batch: Any) -> Any:
     if type(batch) is not list or not any(type(item) is Carried for item in batch):
         return batch
     metas = [item.meta if type(item) is Carried else {} for item in batch]
-    return Carried([plain(item) for item in batch], {BATCH: metas})
+    return Carried([bare(item) for item in batch], {BATCH: metas})
+
+
+def _feed_known(collector: Any, origins: list[Origin], item: Any) -> list[Any]:
+    """Feed an item whose meta and origin go into those of the list that it becomes part of."""
+    if getattr(collector, "takes_lists", False):
+        known = item if type(item) is Known else None
+        item = _members(item if known is None else known.item)
+        if known is not None:
+            item = [Known(one, known.origin) for one in item]
+    return [_of_known(out, origins) for out in collector.feed(item)]
+
+
+def _members(batch: Any) -> Any:
+    """Give the items of a batch, with the meta that each came with."""
+    batch = spread(batch)
+    if type(batch) is not Carried:
+        return batch
+    if BATCH not in batch.meta:
+        return [Carried(one, dict(batch.meta)) for one in batch.value]  # as Unbatch does
+    return [Carried(one, meta) for one, meta in zip(batch.value, batch.meta[BATCH], strict=False)]
+
+
+def _of_known(out: Any, origins: list[Origin]) -> Any:
+    """Give a list of items for a list of what is known of them."""
+    if out and type(out[0]) is Known:
+        origins.append([one.origin for one in out])
+        out = [one.item for one in out]
+    return packed(out)
 
 
 def _feed_with_meta(collector: Any, state: State, item: Any) -> list[Any]:
-    """Feed an item whose meta travels on: with what is made of it, or in the list that it becomes part of."""
-    if getattr(collector, "gathers", False):
-        if type(item) is Carried and BATCH in item.meta:  # to be taken apart again
-            item = [Carried(one, meta) for one, meta in zip(item.value, item.meta[BATCH], strict=False)]
-        return [packed(out) for out in collector.feed(item)]
+    """Feed an item whose meta travels on with what is made of it."""
     state.meta = item.meta if type(item) is Carried else None
-    outs = collector.feed(plain(item))
+    outs = collector.feed(bare(item))
     return [Carried(out, state.meta) for out in outs] if state.meta is not None else list(outs)

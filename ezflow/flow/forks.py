@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .._engine.current import running
-from .items import DROP, Carried, Failure, To, noted, plain
+from .early import EarlyJoin
+from .items import DROP, Carried, Failure, To, bare, noted
+from .packed import plain, told
 from .packet import Gate, Operation, Packet
 from .program import State, branch_of, no_route, one_of
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .machine import Machine
+    from .packet import Origin
 
 
 class Fork(Operation):
@@ -23,17 +26,69 @@ class Fork(Operation):
         self.note = note
         self.branches: list[Operation] = []
         self.waiting: dict[int, tuple[Packet, Any, list[Packet | None]]] = {}
+        self.gate: Gate | None = None
+        self.early: EarlyJoin | None = None
+
+    def join_early(self, n_branches: int) -> None:
+        """Let outputs of the branches leave before the packet of their items."""
+        self.early = EarlyJoin(self, n_branches)
+        self.gate = Gate(ordered=self.machine.settings.ordered)
+
+    def take(self, packet: Packet) -> None:
+        """Take a packet."""
+        if self.gate is None:
+            self.enter(packet)
+        else:
+            for one in self.gate.admit(packet):
+                self.enter(one)
+
+    def enter(self, packet: Packet) -> None:
+        """Send a packet into the branches."""
+        raise NotImplementedError
 
     def send(self, packet: Packet, items: list[list[Any]], memo: Any) -> None:
         """Send each branch its items."""
-        self.waiting[packet.number] = packet, memo, [None] * len(items)
-        for branch, some in zip(self.branches, items, strict=True):
+        home = None
+        if self.early is None:
+            self.waiting[packet.number] = packet, memo, [None] * len(items)
+        else:
+            home = [(self.early.expect(packet, memo, len(items)), 1)]
+        origins = self.origins_in(packet, memo)
+        for i, (branch, some) in enumerate(zip(self.branches, items, strict=True)):
             part = Packet(packet.number, some, is_end=packet.is_end)
+            part.origins = None if origins is None else origins[i]
+            part.home = home
             part.carry(packet.spans)
             self.machine.moving.append((branch, part))
+        if self.early is not None:
+            self.early.move()
+
+    def branches_of(self, i: int, memo: Any) -> Any:
+        """Give the branches that have an item, in the order of their outputs."""
+        raise NotImplementedError
+
+    def instead(self, i: int, memo: Any) -> list[Any] | None:
+        """Give what stands for an item that no branch has."""
+
+    def returned(self, branch: int, part: Packet) -> None:
+        """Learn that a branch has worked off a part, if its outputs leave before."""
+
+    def origins_in(self, packet: Packet, memo: Any) -> list[list[Origin]] | None:
+        """Give what the items in each branch came of, if that has to be known."""
+        if packet.origins is None:
+            return None
+        found: list[list[Origin]] = [[] for _ in self.branches]
+        for i, (item, origin) in enumerate(zip(packet.items, packet.origins, strict=True)):
+            if not packet.has_failures or type(item) is not Failure:
+                for branch in self.branches_of(i, memo):
+                    found[branch].append(origin)
+        return found
 
     def back(self, branch: int, packet: Packet) -> None:
         """Take a packet from a branch."""
+        if self.early is not None:
+            self.early.back(branch, packet)
+            return
         parent, memo, parts = self.waiting[packet.number]
         parts[branch] = packet
         parent.spans += packet.spans
@@ -43,22 +98,30 @@ class Fork(Operation):
         outs: list[Any] = []
         counts: list[int] = []
         reads = [_Groups(part) for part in parts if part is not None]
+        origins: list[Origin] | None = None if parent.origins is None else []
         for i, item in enumerate(parent.items):
             n = len(outs)
             if parent.has_failures and type(item) is Failure:
                 outs.append(item)
             else:
                 self.join(i, item, memo, reads, outs)
-            counts.append(len(outs) - n)
+            n = len(outs) - n
+            counts.append(n)
+            if origins is not None and parent.origins is not None:
+                came = [one for read in reads for one in read.came_of()]
+                origins += came if len(came) == n else [parent.origins[i]] * n
         if parent.is_end:
             if parent.counts is None:
                 parent.counts = [1] * len(parent.items)
             for read in reads:
                 outs += read.rest()
+            if origins is not None:
+                origins += [one for read in reads for one in read.came_of()]
         failures = parent.has_failures or any(part is not None and part.has_failures for part in parts)
         if self.machine.settings.keep and not failures:
             failures = any(type(out) is Failure for out in outs)  # a row that failed
         self.replace(parent, outs, counts, failures=failures)
+        parent.origins = origins
         self.give(parent)
 
     def join(self, i: int, item: Any, memo: Any, reads: list[_Groups], outs: list[Any]) -> None:
@@ -70,7 +133,7 @@ class Fork(Operation):
         try:
             return branch_of(item.target, self.targets)
         except LookupError as error:
-            return self.failed(error, plain(item.item))
+            return self.failed(error, told(item.item))
 
     def failed(self, error: Exception, item: Any) -> list[Any]:
         """Give what stands for an item that could not be sent anywhere."""
@@ -87,10 +150,12 @@ class Fork(Operation):
 class _Groups:
     """Reads what a branch gave, group by group."""
 
-    __slots__ = ("_counts", "_i", "_items", "_start")
+    __slots__ = ("_counts", "_i", "_items", "_origins", "_start", "_told")
 
     def __init__(self, packet: Packet) -> None:
         self._items = packet.items
+        self._origins = packet.origins
+        self._told = 0
         self._counts = packet.counts
         self._start = self._i = 0
 
@@ -104,38 +169,28 @@ class _Groups:
 
     def rest(self) -> list[Any]:
         """Give what was let out at the end."""
-        return self._items[self._start :]
+        rest = self._items[self._start :]
+        self._start = len(self._items)
+        return rest
+
+    def came_of(self) -> list[Origin]:
+        """Give the origins of what it gave since it was asked for them."""
+        told, self._told = self._told, self._start
+        return [] if self._origins is None else self._origins[told : self._start]
 
 
-class Deals(Fork):
-    """Sends each item to one branch, in turn."""
+class Sends(Fork):
+    """Sends each item to one branch; of those that could not be sent, the memo has what stands for them."""
 
-    def __init__(self, machine: Machine, after: Operation | None, note: str, table: tuple[int, ...]) -> None:
-        super().__init__(machine, after, note)
-        self._table = table
-        self._n = 0
-        self._gate = Gate(ordered=machine.settings.ordered)
+    def branches_of(self, i: int, memo: Any) -> Any:
+        """Give the one."""
+        found = memo[i]
+        return () if isinstance(found, list) else (found,)
 
-    def take(self, packet: Packet) -> None:
-        """Take a packet."""
-        for one in self._gate.admit(packet):
-            items: list[list[Any]] = [[] for _ in self.branches]
-            memo: list[Any] = []
-            for item in one.items:
-                if one.has_failures and type(item) is Failure:
-                    memo.append(-1)
-                    continue
-                branch = self._table[self._n % len(self._table)]
-                self._n += 1
-                if type(item) is To:
-                    found = self.sent(item)
-                    if type(found) is list:
-                        memo.append(found)
-                        continue
-                    branch, item = found, item.item
-                memo.append(branch)
-                items[branch].append(item)
-            self.send(one, items, memo)
+    def instead(self, i: int, memo: Any) -> list[Any] | None:
+        """Give what the memo has."""
+        found = memo[i]
+        return found if isinstance(found, list) else None
 
     def join(self, i: int, item: Any, memo: Any, reads: list[_Groups], outs: list[Any]) -> None:
         """Add what came of one item."""
@@ -143,7 +198,37 @@ class Deals(Fork):
         outs += found if isinstance(found, list) else reads[found].next()
 
 
-class Sorts(Fork):
+class Deals(Sends):
+    """Sends each item to one branch, in turn."""
+
+    def __init__(self, machine: Machine, after: Operation | None, note: str, table: tuple[int, ...]) -> None:
+        super().__init__(machine, after, note)
+        self._table = table
+        self._n = 0
+        self.gate = Gate(ordered=machine.settings.ordered)
+
+    def enter(self, packet: Packet) -> None:
+        """Send a packet into the branches."""
+        items: list[list[Any]] = [[] for _ in self.branches]
+        memo: list[Any] = []
+        for item in packet.items:
+            if packet.has_failures and type(item) is Failure:
+                memo.append(-1)
+                continue
+            branch = self._table[self._n % len(self._table)]
+            self._n += 1
+            if type(item) is To:
+                found = self.sent(item)
+                if type(found) is list:
+                    memo.append(found)
+                    continue
+                branch, item = found, item.item
+            memo.append(branch)
+            items[branch].append(item)
+        self.send(packet, items, memo)
+
+
+class Sorts(Sends):
     """Sends each item to the branch of its key."""
 
     def __init__(
@@ -160,8 +245,8 @@ class Sorts(Fork):
         self._keys = self.targets = keys
         self._default = default
 
-    def take(self, packet: Packet) -> None:
-        """Take a packet."""
+    def enter(self, packet: Packet) -> None:
+        """Send a packet into the branches."""
         items: list[list[Any]] = [[] for _ in self.branches]
         memo: list[Any] = []
         for item in packet.items:
@@ -177,11 +262,6 @@ class Sorts(Fork):
             if type(found) is not list:
                 items[found].append(item)
         self.send(packet, items, memo)
-
-    def join(self, i: int, item: Any, memo: Any, reads: list[_Groups], outs: list[Any]) -> None:
-        """Add what came of one item."""
-        found = memo[i]
-        outs += found if isinstance(found, list) else reads[found].next()
 
     def _branch_of(self, item: Any) -> Any:
         """Ask the user's function where an item goes; a list stands for what failed."""
@@ -212,12 +292,16 @@ class Copying(Fork):
         super().__init__(machine, after, note)
         self._is_row = is_row
 
-    def take(self, packet: Packet) -> None:
-        """Take a packet."""
+    def enter(self, packet: Packet) -> None:
+        """Send a packet into the branches."""
         items = packet.items
         if packet.has_failures:
             items = [item for item in items if type(item) is not Failure]
         self.send(packet, [[*map(_own_meta, items)] for _ in self.branches], None)
+
+    def branches_of(self, i: int, memo: Any) -> Any:
+        """Give all of them."""
+        return range(len(self.branches))
 
     def join(self, i: int, item: Any, memo: Any, reads: list[_Groups], outs: list[Any]) -> None:
         """Add what came of one item."""
@@ -233,13 +317,13 @@ class Copying(Fork):
         try:
             row = tuple(one_of(group, branch) for branch, group in enumerate(groups))
         except ValueError as error:
-            outs += self.failed(error, plain(item))
+            outs += self.failed(error, told(item))
             return
         if self.machine.has_meta and any(type(out) is Carried for out in row):
             together: dict[Any, Any] = {}
             for out in row:
                 together.update(out.meta if type(out) is Carried else ())
-            outs.append(Carried(tuple(map(plain, row)), together))
+            outs.append(Carried(tuple(map(bare, row)), together))
         else:
             outs.append(row)
 
@@ -254,9 +338,9 @@ class Back(Operation):
 
     def __init__(self, machine: Machine, fork: Fork, branch: int) -> None:
         super().__init__(machine, None)
-        self._fork = fork
+        self.fork = fork
         self._branch = branch
 
     def take(self, packet: Packet) -> None:
         """Take a packet."""
-        self._fork.back(self._branch, packet)
+        self.fork.back(self._branch, packet)

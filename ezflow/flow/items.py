@@ -42,7 +42,8 @@ class Failure:
     item : object
         What the stage was given.
     origin : object
-        The item of the source that it came of; of what came of several, such as a batch, their list.
+        The item of the source that it came of; of what came of several, such as a batch, their list.  In a side stream,
+        what was emitted.
     note : str
         Place and name of the stage.
     """
@@ -142,8 +143,8 @@ BATCH: Final = "batch"
 """Under this key the meta of a batch holds those of its items."""
 
 
-def plain(item: Any) -> Any:
-    """Give an item without what travels with it."""
+def bare(item: Any) -> Any:
+    """Give an item without its meta."""
     return item.value if type(item) is Carried else item
 
 

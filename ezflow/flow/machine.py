@@ -16,7 +16,9 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from .items import Failure, plain
+from ..errors import unreadable
+from .items import Failure
+from .packed import plain
 from .packet import Gate, Operation, Packet
 from .weight import nbytes_in
 from .work import MOST, Work
@@ -74,17 +76,30 @@ class Output(Operation):
         """Take a packet."""
         machine = self.machine
         for one in self._gate.admit(packet):
+            if machine.has_meta or machine.has_packed:
+                self._unpack(one)
             if one.has_failures:
                 machine.n_failed += sum(type(item) is Failure for item in one.items)
             if one.items:
                 one.stamp()
-                if machine.has_meta:
-                    one.items = [plain(item) for item in one.items]
                 machine.outputs.append(one)
             else:
                 machine.gone(one)
             if one.is_end:
                 machine.has_all = True
+
+    def _unpack(self, packet: Packet) -> None:
+        """Have the items as the consumer sees them; one that cannot be rebuilt is a failure behind the last stage."""
+        for i, item in enumerate(packet.items):
+            try:
+                packet.items[i] = plain(item)
+            except Exception as cause:
+                error = unreadable("result", "the flow", cause)
+                settings = self.machine.settings
+                if not settings.keep:
+                    raise error from cause
+                packet.items[i] = Failure(error, None, "")
+                packet.has_failures = True
 
 
 class Machine:
@@ -118,6 +133,8 @@ class Machine:
         """What is to go into side streams."""
         self.has_meta = False
         """Whether some item has one, so that all are looked at."""
+        self.has_packed = False
+        """Whether some item is packed."""
         self.clock: Callable[[], int] = int
         """Nanoseconds, for times of what is done here; a run sets one that goes."""
         self.spans_of: Callable[[list[Any]], Iterable[Span]] | None = None
@@ -147,9 +164,10 @@ class Machine:
     def note(self, extra: Extra | None) -> None:
         """Note what stages did besides giving outputs."""
         if extra is not None:
-            emitted, has_meta, _ = extra
+            emitted, has_meta, _, has_packed = extra
             self.emitted += emitted
             self.has_meta = self.has_meta or has_meta
+            self.has_packed = self.has_packed or has_packed
 
     def weigh(self, packet: Packet) -> None:
         """Note how much a packet holds."""
@@ -168,13 +186,15 @@ class Machine:
             packet.carry(self.spans_of(items))
         self.weigh(packet)
         if self.settings.keep:
-            packet.sources = items
+            packet.origins = [*zip(items)]  # tuples of one
         self._send(packet)
 
     def end(self) -> None:
         """Learn that the source has ended."""
         self.has_ended = True
-        self._send(Packet(self._number, [], is_end=True))
+        packet = Packet(self._number, [], is_end=True)
+        packet.origins = [] if self.settings.keep else None
+        self._send(packet)
 
     def _send(self, packet: Packet) -> None:
         self._number += 1
@@ -225,7 +245,11 @@ class Machine:
             packet.asker.ask()
         self.n_pending -= packet.n_source
         self.n_out += len(packet.items)
-        for span in packet.spans:
+        self.release(packet.spans)
+
+    def release(self, spans: Iterable[Span]) -> None:
+        """Learn that stretches of the source are in one packet less."""
+        for span in spans:
             span.n_left -= 1
             if not span.n_left:
                 self.spans_done.append(span)

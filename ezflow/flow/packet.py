@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from .journal import Span
     from .machine import Machine
 
+    Origin = tuple[Any] | list[Any]
+
 
 class Packet:
     """Items that travel together.
@@ -21,10 +23,17 @@ class Packet:
     counts : list of int or None
         Inside a branch: how many of the items came of each item that entered it; None: one each.  What is beyond their
         sum was collected, and let out at the end.
+    home : list of tuple, optional
+        In a branch that gives more packets than it gets: of which packets it is a part, and how much of each.  None: it is
+        one of those more.
+    is_loose : bool
+        In such a branch: it belongs to no item in particular.
+    is_unfinished : bool
+        In such a branch: the last of its `counts` goes on in the next packet.
     n_source : int
         Items of the source that it stands for: credit that comes back when it has left.
-    sources : list or None
-        Of which items `counts` speaks, if failures have to say what they came of.
+    origins : list or None
+        What each of the items came of, if failures have to say that: see `source_items`.
     spans : tuple of Span
         For a journal: stretches of the source of which something is in it.
     """
@@ -33,11 +42,14 @@ class Packet:
         "asker",
         "counts",
         "has_failures",
+        "home",
         "is_end",
+        "is_loose",
+        "is_unfinished",
         "items",
         "n_source",
         "number",
-        "sources",
+        "origins",
         "spans",
         "weight",
     )
@@ -58,8 +70,10 @@ class Packet:
         self.is_end = is_end
         self.has_failures = has_failures
         self.asker: Any = None  # whom to ask for another like it, when it has left
+        self.home: list[tuple[Any, int]] | None = None
+        self.is_loose = self.is_unfinished = False
         self.weight = 0  # bytes of its items, where they were most
-        self.sources: list[Any] | None = None
+        self.origins: list[Origin] | None = None
         self.spans: tuple[Span, ...] = ()
 
     def carry(self, spans: Iterable[Span]) -> None:
@@ -71,16 +85,32 @@ class Packet:
 
     def stamp(self) -> None:
         """Let the failures in it say what they came of."""
-        sources = self.sources
-        if sources is None or not self.has_failures:
-            return
-        counts = [1] * len(sources) if self.counts is None else self.counts
-        start = 0
-        for source, count in zip(sources, counts, strict=False):
-            for item in self.items[start : start + count]:
-                if type(item) is Failure and item is not source:  # that was told behind an earlier stage
-                    item.origin = source
-            start += count
+        if self.origins is not None and self.has_failures:
+            for item, origin in zip(self.items, self.origins, strict=True):
+                if type(item) is Failure:
+                    found = source_items(origin)
+                    item.origin = found[0] if type(origin) is tuple else found
+
+
+def source_items(origin: Origin) -> list[Any]:
+    """Give the items of the source that an item came of.
+
+    Its origin is a tuple with one of them, which is the same tuple for all that came of it, or a list of the origins of
+    what was put together.  What is in it several times, because a stage has multiplied it, is given once.
+    """
+    found: list[Any] = []
+    seen: set[int] = set()
+    todo: list[Origin] = [origin]
+    while todo:
+        one = todo.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if type(one) is tuple:
+            found += one
+        else:
+            todo += one[::-1]
+    return found
 
 
 class Gate:
@@ -139,5 +169,7 @@ class Operation:
                 composed.append(sum(counts[start : start + count]))
                 start += count
             packet.counts = composed
+        if counts is not None and packet.origins is not None:
+            packet.origins = [one for one, n in zip(packet.origins, counts, strict=True) for _ in range(n)]
         packet.items = items
         packet.has_failures = failures

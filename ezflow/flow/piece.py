@@ -85,7 +85,7 @@ class StageWords(HowItRuns, OfFlows):
         Notes
         -----
         Without it, all that is yielded for the items of a call is sent at once.  It has a worker process of its own, which
-        takes one item after another.  It does not stand inside of branches.
+        takes one item after another.  In a branch it yields as far as it is allowed to until it is its turn.
         """
         if not isinstance(buffersize, int) or isinstance(buffersize, bool) or buffersize < 1:
             raise ValueError(f"stream takes a whole number of pieces, 1 or more, not {buffersize!r:.60}")

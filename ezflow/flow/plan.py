@@ -139,12 +139,9 @@ class _Builder:
         if isinstance(node, Plain):
             if "stream" not in node.options:
                 return self.own(Work(machine, after, (step(node, path), *end), note), node.options)
-            if in_branch or node.options.get("retry") or node.options.get("results"):
-                what = "in a branch" if in_branch else "with retry or results"
+            if node.options.get("retry") or node.options.get("results"):
                 raise wrong(
-                    path,
-                    f".stream() stands {what}",
-                    "Its outputs have left when it fails or another branch ends.",
+                    path, ".stream() stands with retry or results", "Its outputs have left when it fails."
                 )
             streams = Streams(machine, after, (step(node, path), *end), note)
             self.own(streams, node.options)
@@ -166,10 +163,6 @@ class _Builder:
             work.extra = node
             return work
         if isinstance(node, Collecting):
-            if in_branch and node.max_wait is not None:
-                raise wrong(
-                    path, f"{node.name} has a max_wait, but stands in a branch", "Put it before or behind."
-                )
             collector = node.make(*node.args)
             return Collect(machine, after, collector, note, in_branch=in_branch, max_wait=node.max_wait)
         fork: Fork
@@ -187,6 +180,8 @@ class _Builder:
             fork = Sorts(machine, after, note, node.key, {key: i for i, key in enumerate(node.keys)}, default)
         else:
             raise wrong(path, f"{type(node).__name__} is not known here", "This is a bug of ezflow.")
+        if any(map(gives_early, node.parts)):
+            fork.join_early(len(node.parts))
         rooms: list[Work | None] = []
         for i, part in reversed(list(enumerate(node.parts))):
             back = Back(machine, fork, i)
@@ -257,10 +252,25 @@ def table_of(node: Deal) -> tuple[int, ...]:
     return tuple(table)
 
 
+def gives_early(node: Node) -> bool:
+    """Tell whether outputs of a branch may leave before the packet of their items."""
+    return (
+        (isinstance(node, Collecting) and node.max_wait is not None)
+        or (isinstance(node, Plain) and "stream" in node.options)
+        or any(map(gives_early, node.parts))
+    )
+
+
 def refuse_collecting(node: Node, path: Path) -> None:
     """Complain of stages in a row whose outputs belong to several items."""
     todo: list[Node] = list(node.parts)
     for part in todo:
+        if isinstance(part, Plain) and "stream" in part.options:
+            raise wrong(
+                path,
+                f"{part.name} streams in a branch of Zip, whose rows have one output per branch",
+                "Put it before or behind Zip.",
+            )
         if isinstance(part, Collecting) and part.name.startswith(("Batch", "Rebatch", "Window")):
             raise wrong(
                 path,

@@ -31,8 +31,9 @@ from .counting import Ledger
 from .feeder import Feeder
 from .hand import PieceHere
 from .hands import Hands
-from .items import Failure, noted, plain
+from .items import Failure, noted
 from .machine import Machine, Settings
+from .packed import told
 from .plan import build
 from .side import Sides
 
@@ -296,7 +297,7 @@ class Run:
                 try:
                     cause = _set_up_error(error, job)
                     if cause is not None:
-                        raise noted(cause, job.op.note, plain(job.items[0]))
+                        raise noted(cause, job.op.note, told(job.items[0]))
                     machine.failed(job, error)
                 finally:
                     error = cause = None
@@ -309,7 +310,7 @@ class Run:
             if (
                 error is not None
             ):  # it could not be unpickled; its generator is stopped with the run, or yields on
-                raise noted(error, sink.job.op.note, plain(sink.job.items[0]))
+                raise noted(error, sink.job.op.note, told(sink.job.items[0]))
         finally:
             error = None
         streams: Any = sink.job.op

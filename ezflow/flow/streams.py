@@ -3,7 +3,7 @@
 Each item is a call of its own, in a worker that the stage has for itself: it sends a piece when it is large enough or old
 enough, and then waits until it is allowed another.  (While it waits it keeps its worker.  In a worker of the pool it would
 wait for stages that need just this worker.)  A piece is a packet, numbered anew; the packet of the items themselves follows
-empty, and brings the credit back.
+empty, and brings the credit back.  What that is in a branch, `early` tells.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from .items import DROP, Failure, noted, plain
+from .early import Groups
+from .items import DROP, Failure, noted
+from .packed import told
 from .packet import Packet
 from .work import Work
 
@@ -25,10 +27,13 @@ if TYPE_CHECKING:
 class _Line:
     """The pieces of one item, in order."""
 
-    __slots__ = ("is_done", "pieces", "sink", "whole")
+    __slots__ = ("groups", "is_done", "origin", "pieces", "place", "sink", "whole")
 
-    def __init__(self, whole: Packet) -> None:
+    def __init__(self, whole: Packet, place: int, groups: Groups) -> None:
         self.whole = whole  # the packet of the item
+        self.place = place  # and where in it
+        self.groups = groups
+        self.origin = None if whole.origins is None else whole.origins[place]
         self.pieces: deque[tuple[list[Any], int]] = deque()
         self.is_done = False
         self.sink: Any = None
@@ -43,14 +48,15 @@ class Streams(Work):
         self.streams = True
         self.limit = 1
         self._lines: dict[Job, _Line] = {}
-        self._order: deque[_Line | Packet] = deque()
+        self._order: deque[_Line | tuple[Packet, Groups]] = deque()
         self._number = 0
 
     def _enter(self, packet: Packet) -> None:
         from .work import Job, _Split
 
-        for item in packet.items:
-            line = _Line(packet)
+        groups = Groups(packet)
+        for place, item in enumerate(packet.items):
+            line = _Line(packet, place, groups)
             self._order.append(line)
             if type(item) is Failure:
                 line.pieces.append(([item], 1))
@@ -61,7 +67,7 @@ class Streams(Work):
             self._lines[job] = line
             self.waiting.append(job)
         packet.items = []
-        self._order.append(packet)
+        self._order.append((packet, groups))
         self._give_out()
 
     def begun(self, job: Job, sink: Any) -> None:
@@ -92,12 +98,12 @@ class Streams(Work):
         """Take the failure of an item: behind what it has given so far."""
         self._ended(job)
         (item,) = job.items
-        noted(error, self.note, plain(item))
+        noted(error, self.note, told(item))
         if not self.keep:
             raise error
         line = self._lines.pop(job)
         if self.handler is None:
-            line.pieces.append(([Failure(error, plain(item), self.note)], 1))
+            line.pieces.append(([Failure(error, told(item), self.note)], 1))
         elif (value := self.handler(error)) is not DROP:
             line.pieces.append(([value], 0))
         line.is_done = True
@@ -118,6 +124,11 @@ class Streams(Work):
                     self.n_out += len(outs) - n_failed
                     self.n_failed += n_failed
                     piece = Packet(0, outs, has_failures=bool(n_failed))
+                    piece.origins = None if head.origin is None else [head.origin] * len(outs)
+                    head.groups.add(head.place, len(outs))
+                    piece.counts = head.groups.cut()
+                    piece.is_unfinished = True
+                    piece.is_loose = head.whole.is_loose
                     piece.asker = None if head.is_done else head.sink
                     piece.carry(head.whole.spans)
                     self.machine.n_packets += 1
@@ -126,9 +137,11 @@ class Streams(Work):
                 if not head.is_done:
                     return
             else:
-                head.counts = head.sources = None
-                head.has_failures = False
-                self._pass(head)
+                whole, groups = head
+                whole.counts = groups.end()
+                whole.origins = None if whole.origins is None else []
+                whole.has_failures = False
+                self._pass(whole)
             order.popleft()
 
     def _pass(self, packet: Packet) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -29,17 +29,11 @@ from ezflow import (
     current_call,
 )
 from tests import flowwork as work
+from tests.contract.flows import pool_of_one_kind  # noqa: F401  # the fixture `pool`
 
 pytestmark = pytest.mark.dealt
 
 LIMIT = 60.0
-
-
-@pytest.fixture
-def pool() -> Iterator[ProcessPoolExecutor]:
-    """Of one way to start workers: this is about other things."""
-    with ProcessPoolExecutor(2) as executor:
-        yield executor
 
 
 # ---------------------------------------------------------------- meta
@@ -51,6 +45,8 @@ def pool() -> Iterator[ProcessPoolExecutor]:
         [],
         [Batch(2), Unbatch()],
         [Batch(3), Rebatch(2), Unbatch()],
+        [Batch(2), Batch(2), Unbatch(), Unbatch()],
+        [work.listed, Rebatch(2), Unbatch()],
         [Tap(lambda x: None), Filter(lambda x: True)],
         [work.Passing()],
         [(lambda x: x, [Batch(1), Unbatch()])],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +18,11 @@ from ezflow.flow.program import run_items
 from ezflow.flow.weight import LARGE
 from ezflow.flow.work import cut
 from tests import flowwork as work
+from tests.contract.flows import pool_of_one_kind  # noqa: F401  # the fixture `pool`
 
 pytestmark = pytest.mark.dealt
 
 KB = 1024
-
-
-@pytest.fixture
-def pool() -> Iterator[ProcessPoolExecutor]:
-    with ProcessPoolExecutor(2) as executor:
-        yield executor
 
 
 class Buffer:
@@ -187,9 +181,7 @@ def test_failure_comes_behind_what_was_yielded(pool: ProcessPoolExecutor) -> Non
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Flow((Map(work.two).stream(), work.inc)).run([1]),
         lambda: Flow(Map(work.two).stream().retry(2)).run([1]),
-        lambda: Flow((Batch(2, max_wait=1), work.inc)).run([1]),
         lambda: Batch(2).stream(),
         lambda: As(2, work.two).stream(),
     ],

@@ -7,7 +7,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
@@ -36,20 +36,12 @@ from ezflow import (
     current_call,
     task,
 )
-from ezflow.graph.lanes import close_defaults
 from tests import flowwork as work
+from tests.contract.flows import pool_of_one_kind  # noqa: F401  # the fixture `pool`
 
 pytestmark = pytest.mark.dealt
 
 LIMIT = 60.0
-
-
-@pytest.fixture
-def pool() -> Iterator[ProcessPoolExecutor]:
-    """Of one way to start workers: this is about other things."""
-    with ProcessPoolExecutor(2) as executor:
-        yield executor
-    close_defaults()
 
 
 WORDS = ["process", "thread", "inline", "async"]

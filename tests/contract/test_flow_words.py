@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,28 +19,27 @@ from ezflow import (
     Flow,
     GraphError,
     Iter,
+    Map,
     Parallel,
     ProcessPoolExecutor,
+    Rebatch,
     Route,
+    Seq,
     Serial,
     Stage,
     Tap,
     To,
+    Unbatch,
+    Window,
     Zip,
     task,
 )
 from tests import flowwork as work
+from tests.contract.flows import pool_of_one_kind  # noqa: F401  # the fixture `pool`
 
 pytestmark = pytest.mark.dealt
 
 LIMIT = 60.0
-
-
-@pytest.fixture
-def pool() -> Iterator[ProcessPoolExecutor]:
-    """Of one way to start workers: this is about other things."""
-    with ProcessPoolExecutor(2) as executor:
-        yield executor
 
 
 # ---------------------------------------------------------------- twins
@@ -245,8 +244,42 @@ def test_failure_says_what_it_came_of(pool: ProcessPoolExecutor) -> None:
 
     assert {type(one) for one in outcome.failures} == {Failure}
     assert [(one.item, one.origin) for one in outcome.failures] == [
-        ([("again", 0), ("again", 1)], 1),
-        ([("again", 2), ("again", 3)], 3),
+        ([("again", 0), ("again", 1)], [0, 1]),
+        ([("again", 2), ("again", 3)], [2, 3]),
     ]
     batches = Flow(Batch(2), bad).on(pool).results().run(range(3))
     assert [one.origin for one in batches.failures] == [[0, 1], [2]]
+
+
+@pytest.mark.parametrize(
+    ("stages", "origins"),
+    [
+        ([work.shown, Batch(2)], [[0, 1], [2, 3]]),
+        ([work.two, Batch(2)], [[0], [1], [2], [3]]),
+        ([work.shown, Batch(4), len], [[0, 1, 2, 3]]),
+        ([work.shown, Batch(2), len, Batch(2), len], [[0, 1, 2, 3]]),
+        ([Batch(2), Unbatch()], [[0, 1], [0, 1], [2, 3], [2, 3]]),
+        ([Batch(2), Unbatch(), Batch(4)], [[0, 1, 2, 3]]),
+        ([work.inc, Batch(2), Rebatch(3)], [[0, 1, 2, 3], [2, 3]]),
+        ([work.mark, Batch(2), Rebatch(3), len], [[0, 1, 2, 3], [2, 3]]),
+        ([work.inc, Window(3)], [[0, 1, 2], [1, 2, 3]]),
+        ([work.inc, Batch(3, max_wait=60)], [[0, 1, 2], [3]]),
+        ([(work.inc, [work.inc, Batch(2)])], [0, 2, [1, 3]]),
+        ([{work.shown, work.inc}, Seq()], [0, 0, 1, 1, 2, 2, 3, 3]),
+        ([Broadcast(work.shown, [Batch(2), work.shown])], [0, 1, [0, 1], 2, 3, [2, 3]]),
+        ([Route(work.is_even, {True: [Batch(2), len], False: work.inc})], [1, [0, 2], 3]),
+        ([Parallel([work.inc, Batch(2)], balance="free")], [[0, 1], [2, 3]]),
+        ([Map(work.two).stream()], [0, 0, 1, 1, 2, 2, 3, 3]),
+        ([work.listed, Zip(work.shown, work.shown), work.shown], [0, 1, 2, 3]),
+    ],
+)
+@pytest.mark.parametrize("on", ["pool", "inline"])
+def test_dead_letters_are_items_of_the_source(
+    pool: ProcessPoolExecutor, stages: list[Any], origins: list[Any], on: str
+) -> None:
+    def bad(x: Any) -> Any:
+        raise ValueError(x)
+
+    outcome = Flow(*stages, bad, work.inc).on(pool if on == "pool" else on).results().run(range(4))
+
+    assert [one.origin for one in outcome.failures] == origins

@@ -94,7 +94,7 @@ def test_every_item_of_a_faulty_stage_is_accounted_for(
 
     assert (outcome.n_in, outcome.n_failed) == (2, 2)
     assert all(isinstance(failure.error, kind) for failure in outcome.failures)
-    origins = [[1], [2]] if shape == "middle" else [0, 1]  # behind Batch(1) it is the batch
+    origins = [[0], [1]] if shape == "middle" else [0, 1]  # behind Batch(1) it is a list of one
     assert [failure.origin for failure in outcome.failures] == origins
     dropped = flow.catch(lambda error: DROP).run(range(2))
     assert dropped.n_failed == 0

@@ -44,6 +44,15 @@ SHAPES: list[list[Any]] = [
     [Broadcast(Batch(4), times, Window(3, 3)), Batch(2)],
     [Zip(same, [same, same]), Batch(4)],
     [Route(parity, {0: [Batch(3), Unbatch()], 1: Batch(2)}), Seq()],
+    [(Batch(3, max_wait=0.001), [times, Batch(2)], same), Batch(2)],
+    [Broadcast([Map(times).stream(1), Batch(4)], same, [Batch(5, max_wait=0.001), Unbatch()])],
+    [
+        Route(
+            parity, {0: [(Batch(3, max_wait=0.001), same)], 1: [Batch(2), Unbatch(), Map(times).stream(1)]}
+        ),
+        Seq(),
+    ],
+    [Parallel([Map(times).stream(1), Batch(2)], [same, Batch(3, max_wait=0.001)], balance="free"), Batch(2)],
     [Parallel(Batch(3), [times, Batch(2), Unbatch()], same, balance="free"), Batch(2)],
     [(Broadcast(Batch(2), same), [Batch(5), Unbatch(), (same, Batch(2))]), Batch(3)],
 ]
