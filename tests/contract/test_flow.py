@@ -263,6 +263,7 @@ def test_waiting_for_a_run_in_asyncio_may_be_given_up(pool: ProcessPoolExecutor)
 
     async def main() -> None:
         waiting = asyncio.ensure_future(awaited(Flow(work.inc).on(pool).submit(source())))
+        await asyncio.sleep(0)  # it has begun to wait
         await asyncio.to_thread(begun.wait, LIMIT)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
