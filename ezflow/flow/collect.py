@@ -114,7 +114,7 @@ class Collect(Operation):
         finally:
             if state is not None and token is not None:
                 running.item.reset(token)
-                self.machine.note(state.extra())
+                self.machine.note(state.extra(), packet)
         if self.max_wait is not None:
             self._note_time(has_given=any(counts))
         if packet.is_end:

@@ -253,8 +253,8 @@ class Flow(Words, Shown, OfFlows):
         Notes
         -----
         Each input runs at least once: one that was done and not yet noted, or under way, when a run was killed runs once
-        more.  An input is done when all that came of it has left the flow; one whose failure was kept by `results`, or
-        handled by `catch`, is done, too.
+        more.  An input is done when all that came of it has left the flow, and what was emitted for it its side stream;
+        one whose failure was kept by `results`, or handled by `catch`, is done, too.
         """
         return self._run(source, journal)
 
@@ -262,8 +262,10 @@ class Flow(Words, Shown, OfFlows):
         """Run to the end; tell `begun` of the run."""
         from .journal import opened
 
-        text = ", ".join(map(shown, self._stages))
-        with opened(journal, self._flow_root, text, has_sides="xcut" in self._settings) as book:
+        sides = self._settings.get("xcut", ())
+        text = ", ".join(map(shown, self._stages)) + (written("xcut", sides) if sides else "")
+        roots = [self._flow_root, *side_roots({"xcut": sides}).values()]
+        with opened(journal, roots, text) as book:
             n_skipped = 0 if book is None else book.n_done
             run = self._begin(source, has_source=source is not None, journal=book)
             if begun is not None:
@@ -329,14 +331,14 @@ def _consumed(run: Run, book: Journal | None, n_skipped: int) -> Outcome:
     try:
         while (items := run.take()) is not None:
             if book is not None:
-                book.note(machine)
+                book.note(run.machines)
             if keep:
                 failures += [item for item in items if type(item) is Failure]
             run.advance_ahead()
     finally:
         try:
             if book is not None:
-                book.note(machine)
+                book.note(run.machines)
         finally:
             run.close()
     n_dropped = sum(work.n_dropped for work in machine.works)

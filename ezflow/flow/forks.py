@@ -257,13 +257,13 @@ class Sorts(Sends):
             if type(item) is To:
                 found, item = self.sent(item), item.item
             else:
-                found = self._branch_of(item)
+                found = self._branch_of(item, packet)
             memo.append(found)
             if type(found) is not list:
                 items[found].append(item)
         self.send(packet, items, memo)
 
-    def _branch_of(self, item: Any) -> Any:
+    def _branch_of(self, item: Any, packet: Packet) -> Any:
         """Ask the user's function where an item goes; a list stands for what failed."""
         settings = self.machine.settings
         state = State(settings.keep, settings.handler, settings.names)
@@ -281,7 +281,7 @@ class Sorts(Sends):
             return self.failed(error, value)
         finally:
             running.item.reset(token)
-            self.machine.note(state.extra())
+            self.machine.note(state.extra(), packet)
         return branch
 
 

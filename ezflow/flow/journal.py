@@ -155,13 +155,16 @@ class Journal:
 
     # ---------------------------------------------------------------- the file
 
-    def note(self, machine: Machine) -> None:
-        """Write down which inputs are done."""
-        spans = machine.spans_done
-        if not spans:
+    def note(self, machines: list[Machine]) -> None:
+        """Write down which inputs are done, in the main stream and, if there are any, in all side streams."""
+        done = machines[0].spans_done
+        if not done:
             return
-        machine.spans_done = []
-        for collect in machine.collects:  # what was written for them must not be lost with this process
+        spans = done[:]
+        done.clear()  # side streams have the same list
+        for collect in (
+            one for machine in machines for one in machine.collects
+        ):  # what was written for them must not be lost with this process
             sync = getattr(collect.collector, "sync", None)
             if sync is not None:
                 sync()
@@ -350,17 +353,12 @@ def _lock_file(fd: int) -> bool:
 
 
 @contextmanager
-def opened(path: Any, root: Node, flow: str, *, has_sides: bool) -> Iterator[Journal | None]:
+def opened(path: Any, roots: list[Node], flow: str) -> Iterator[Journal | None]:
     """Open a journal for a run, if there is to be one."""
     if path is None:
         yield None
         return
-    if has_sides:
-        raise JournalError(
-            "A flow with side streams cannot have a journal: an input may be done in the main stream while what it"
-            " emitted is not. Send both through one stream, or run without a journal."
-        )
-    _refuse_emptied_files(root)
+    _refuse_emptied_files(roots)
     journal = Journal(path, flow)
     try:
         yield journal
@@ -368,9 +366,9 @@ def opened(path: Any, root: Node, flow: str, *, has_sides: bool) -> Iterator[Jou
         journal.close()
 
 
-def _refuse_emptied_files(root: Node) -> None:
+def _refuse_emptied_files(roots: list[Node]) -> None:
     """Complain of a stage that would empty its file when the run is resumed."""
-    todo = [root]
+    todo = [*roots]
     for node in todo:
         todo.extend(node.parts)
         if getattr(node, "make", None) is Writes and str(getattr(node, "args", ("", ""))[1]).startswith("w"):

@@ -129,8 +129,8 @@ class Machine:
         self.n_bytes = 0
         self.n_running = 0
         self.now = 0.0
-        self.emitted: list[tuple[str, Any]] = []
-        """What is to go into side streams."""
+        self.emitted: list[tuple[str, Any, tuple[Span, ...]]] = []
+        """What is to go into side streams, and for a journal, of which stretches of the source it is."""
         self.has_meta = False
         """Whether some item has one, so that all are looked at."""
         self.has_packed = False
@@ -161,11 +161,14 @@ class Machine:
             size = min(size, max(settings.max_pending - self.n_pending, 0))
         return size
 
-    def note(self, extra: Extra | None) -> None:
-        """Note what stages did besides giving outputs."""
+    def note(self, extra: Extra | None, packet: Packet) -> None:
+        """Note what stages did for a packet besides giving outputs."""
         if extra is not None:
             emitted, has_meta, _, has_packed = extra
-            self.emitted += emitted
+            for name, item in emitted:
+                for span in packet.spans:
+                    span.n_left += 1
+                self.emitted.append((name, item, packet.spans))
             self.has_meta = self.has_meta or has_meta
             self.has_packed = self.has_packed or has_packed
 
@@ -176,12 +179,13 @@ class Machine:
             self.n_bytes += nbytes - packet.weight
             packet.weight = nbytes
 
-    def put(self, items: list[Any]) -> None:
-        """Take items of the source."""
+    def put(self, items: list[Any], spans: tuple[Span, ...] = ()) -> None:
+        """Take items of the source, or of a side stream with the stretches that were counted when they were emitted."""
         n = len(items)
         self.n_source += n
         self.n_pending += n
         packet = Packet(self._number, items, n)
+        packet.spans = spans
         if self.spans_of is not None:
             packet.carry(self.spans_of(items))
         self.weigh(packet)

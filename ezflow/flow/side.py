@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     from ..graph.nodes import Node
+    from .journal import Span
     from .machine import Settings
 
 FULL: Final = 4 * MOST
@@ -37,10 +38,11 @@ class Sides:
         self.failures: list[Failure] = []
         self._main = main
         self._machines: dict[str, Machine] = {}
-        self._backlogs: dict[str, deque[Any]] = {}
+        self._backlogs: dict[str, deque[tuple[Any, tuple[Span, ...]]]] = {}
         for name, root in roots.items():
             machine = self._machines[name] = Machine(settings)
             machine.clock = main.clock
+            machine.spans_done = main.spans_done
             build(machine, root, path=(name,))
             self._backlogs[name] = deque()
 
@@ -61,24 +63,25 @@ class Sides:
             is_moving = False
             for machine in (self._main, *self._machines.values()):
                 emitted, machine.emitted = machine.emitted, []
-                for name, item in emitted:
+                for name, item, spans in emitted:
                     if self._machines[name].has_ended:
                         raise RuntimeError(
                             f"{item!r:.60} was emitted into the side stream {name!r} after its end: a side stream can"
                             " emit only into those that were added later"
                         )
-                    self._backlogs[name].append(item)
+                    self._backlogs[name].append((item, spans))
             for name, machine in self._machines.items():
                 is_moving = self._feed(machine, self._backlogs[name]) or is_moving
 
-    def _feed(self, machine: Machine, backlog: deque[Any]) -> bool:
+    def _feed(self, machine: Machine, backlog: deque[tuple[Any, tuple[Span, ...]]]) -> bool:
         is_moving = False
         while machine.outputs:
             packet = machine.outputs.popleft()
             self.failures += [item for item in packet.items if type(item) is Failure]
             machine.gone(packet)
         while backlog and (n := machine.wants()) > 0:
-            machine.put([backlog.popleft() for _ in range(min(n, len(backlog)))])
+            some = [backlog.popleft() for _ in range(min(n, len(backlog)))]
+            machine.put([item for item, _ in some], tuple(span for _, spans in some for span in spans))
             is_moving = True
         return is_moving or bool(machine.outputs)
 

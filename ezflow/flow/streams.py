@@ -76,8 +76,8 @@ class Streams(Work):
 
     def piece(self, job: Job, outs: list[Any], n_failed: int, extra: Extra | None) -> None:
         """Take a piece."""
-        self.machine.note(extra)
         line = self._lines[job]
+        self.machine.note(extra, line.whole)
         line.pieces.append((outs, n_failed))
         self._give_out()
 
@@ -89,7 +89,7 @@ class Streams(Work):
             self.gauge.took(1, 1000 * micros)
         if answer is not None:
             outs, _, n_failed, extra = answer
-            self.machine.note(extra)
+            self.machine.note(extra, line.whole)
             line.pieces.append((outs, n_failed))
         line.is_done = True
         self._give_out()

@@ -147,7 +147,7 @@ class Work(Operation):
                 items = list(map(spread, items))
             *outcome, extra = run_items(self.program, base, self.keep, self.handler, items)
             split.parts[0] = outcome
-            self.machine.note(extra)
+            self.machine.note(extra, packet)
             self.gauge.took(n, clock() - began)
             self.gauge.n_ended += n
             self._leave(split)
@@ -167,7 +167,7 @@ class Work(Operation):
             self.gauge.took(n, 1000 * micros)
         outs, counts, n_failed, extra = answer
         if extra is not None:
-            self.machine.note(extra)
+            self.machine.note(extra, job.work.packet)
             if extra[2]:
                 self._go_on(job, (outs, counts, n_failed), extra[2])
                 return

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from ezflow import JournalError, ProcessPoolExecutor
+from ezflow import JournalError, ProcessPoolExecutor, current_call
 from ezflow.flow.flow import Flow
 from ezflow.flow.kit import Batch, Iter, Print, Unbatch, Write
 from tests import flowwork as work
@@ -56,10 +56,18 @@ def flow_of(shape: str, marks: Marks, folder: Path) -> Flow:
         "plain": [marks],
         "batches": [work.inc, Batch(7), Unbatch(), Deduct(), marks],
         "written": [marks, Write(folder / "out.txt", "a")],
+        "emitted": [marks, emitted],
         "unordered": [marks, work.inc],
     }
     flow = Flow(*stages[shape])
+    if shape == "emitted":
+        return flow.xcut("side", Batch(3), Unbatch(), Write(folder / "out.txt", "a"))
     return flow.unordered() if shape == "unordered" else flow
+
+
+def emitted(x: int) -> int:
+    current_call().emit("side", x)
+    return x
 
 
 class Deduct:
@@ -95,7 +103,7 @@ def start(folder: Path, shape: str, *, stop: int = STOP, n: int = N) -> subproce
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", ["plain", "batches", "written", "unordered"])
+@pytest.mark.parametrize("shape", ["plain", "batches", "written", "emitted", "unordered"])
 def test_killed_run_goes_on_where_it_was(pool: ProcessPoolExecutor, tmp_path: Path, shape: str) -> None:
     gate = Gate(tmp_path)
     marks = Marks(tmp_path, gate)
@@ -106,7 +114,8 @@ def test_killed_run_goes_on_where_it_was(pool: ProcessPoolExecutor, tmp_path: Pa
         assert first.wait(LIMIT) == -signal.SIGKILL
     wait_until(lambda: is_gone(pid))
     before = marks.read()
-    written = (tmp_path / "out.txt").read_text() if shape == "written" else ""
+    is_written = shape in ("written", "emitted")
+    written = (tmp_path / "out.txt").read_text() if is_written else ""
     gate.open()
 
     outcome = flow_of(shape, marks, tmp_path).on(pool).run(range(N), journal=tmp_path / "journal")
@@ -118,7 +127,7 @@ def test_killed_run_goes_on_where_it_was(pool: ProcessPoolExecutor, tmp_path: Pa
     assert set(after) == set(range(N))
     assert max(after.values()) <= 2
     assert sum(before.values()) + outcome.n_in == sum(after.values())
-    if shape == "written":
+    if is_written:
         lines = Counter(map(int, (tmp_path / "out.txt").read_text().split()))
         assert set(lines) == set(range(N))
         assert set(map(int, written.split())) >= set(range(n_skipped))
@@ -127,7 +136,7 @@ def test_killed_run_goes_on_where_it_was(pool: ProcessPoolExecutor, tmp_path: Pa
 
 
 @pytest.mark.stress
-@pytest.mark.parametrize("shape", ["plain", "batches", "written", "unordered"])
+@pytest.mark.parametrize("shape", ["plain", "batches", "written", "emitted", "unordered"])
 def test_run_that_is_killed_again_and_again_comes_to_its_end(tmp_path: Path, shape: str) -> None:
     chance = random.Random(shape)
     marks = Marks(tmp_path, Gate(tmp_path), stop=-1)
@@ -149,7 +158,7 @@ def test_run_that_is_killed_again_and_again_comes_to_its_end(tmp_path: Path, sha
     assert n_kills > 3
     assert set(after) == set(range(n))
     assert noted(tmp_path / "journal") == n
-    if shape == "written":
+    if shape in ("written", "emitted"):
         # A line may have been cut off where the process ended, and its input ran again.
         lines = (tmp_path / "out.txt").read_text().split()
         assert {int(line) for line in lines} >= set(range(n))
@@ -281,6 +290,31 @@ def test_journal_is_small_text(pool: ProcessPoolExecutor, tmp_path: Path) -> Non
     assert re.fullmatch(r'ezflow journal 1 "inc" [0-9a-f]{8}\n(\d+ \d+ \d+ [0-9a-f]{8}\n)+', text)
 
 
-def test_side_streams_are_refused(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
-    with pytest.raises(JournalError, match="cannot have a journal"):
-        Flow(work.inc).xcut("log", work.shown).on(pool).run(range(3), journal=tmp_path / "journal")
+def test_input_is_done_when_its_side_stream_is(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
+    """Inputs whose row fails the run are not done, though the main stream is long through with them."""
+    journal, rows = tmp_path / "journal", tmp_path / "rows"
+    bad = tmp_path / "bad"
+    bad.touch()
+
+    def check(row: Any) -> Any:
+        if row == ("row", 150) and bad.exists():
+            raise ValueError(row)
+        return row
+
+    flow = Flow(work.emitting, work.inc).xcut("log", work.shown)
+    flow = flow.xcut("db", check, Batch(4), Unbatch(), lambda row: row[1], Write(rows, "a")).on(pool)
+    with pytest.raises(ValueError, match="150"):
+        flow.run(range(N), journal=journal)
+    n_noted = noted(journal)
+    assert n_noted <= 150
+    bad.unlink()
+
+    outcome = flow.run(range(N), journal=journal)
+
+    assert outcome.n_skipped == n_noted
+    assert set(map(int, rows.read_text().split())) == set(range(N))
+    assert flow.run(range(N), journal=journal).n_skipped == N
+    with pytest.raises(JournalError, match="belongs to another flow"):
+        Flow(work.emitting, work.inc).on(pool).run(range(N), journal=journal)
+    with pytest.raises(JournalError, match="would empty its file"):
+        Flow(work.inc).xcut("db", Write(rows)).on(pool).run(range(N), journal=tmp_path / "other")

@@ -9,10 +9,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ezflow import ProcessPoolExecutor
+from ezflow import ProcessPoolExecutor, current_call
 from ezflow.flow.flow import Flow
 from ezflow.flow.journal import Span
-from ezflow.flow.kit import Batch, Broadcast, Filter, Map, Parallel, Rebatch, Route, Seq, Unbatch, Window, Zip
+from ezflow.flow.kit import (
+    Batch,
+    Broadcast,
+    Filter,
+    Map,
+    Parallel,
+    Rebatch,
+    Route,
+    Seq,
+    Tap,
+    Unbatch,
+    Window,
+    Zip,
+)
 from tests import flowwork as work
 
 N = 40
@@ -63,7 +76,7 @@ def inputs_of(out: Any) -> set[int]:
     return {out} if isinstance(out, int) else set().union(*map(inputs_of, out)) if out else set()
 
 
-def check(flow: Flow) -> None:
+def check(flow: Flow, runs: list[Any] | None = None) -> None:
     """See that no output holds an input that was done before, and that all are done at the end."""
     position = 0
 
@@ -74,6 +87,8 @@ def check(flow: Flow) -> None:
 
     run = flow._begin(range(N), has_source=True)
     run.machine.spans_of = spans_of
+    if runs is not None:
+        runs[:] = [run]
     done: list[int] = []
     try:
         while True:
@@ -98,3 +113,47 @@ def test_what_is_done_has_left_the_flow(shape: list[Any], max_pending: int) -> N
 def test_what_is_done_has_left_a_flow_without_order(pool: ProcessPoolExecutor, shape: list[Any]) -> None:
     for max_pending in (3, 9, 30):
         check(Flow(*shape).on(pool).unordered().max_pending(max_pending))
+
+
+def emitting(x: int) -> Any:
+    for _ in range(x % 3):
+        current_call().emit("side", x)
+    if x % 2:
+        current_call().emit("other", x)
+    return x
+
+
+def emitted_for(x: int) -> int:
+    return parity(emitting(x))
+
+
+EMITTING: list[Any] = [emitting, Tap(emitting), Route(emitted_for, {0: [Batch(1), Unbatch()]}, same)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(SHAPES), st.sampled_from(EMITTING), st.integers(1, 9), st.booleans())
+def test_what_is_done_has_left_its_side_stream(
+    side: list[Any], stage: Any, max_pending: int, ordered: bool
+) -> None:
+    flow, runs = with_sides(side, stage)
+    flow = flow.on("inline").max_pending(max_pending)
+    check(flow if ordered else flow.unordered(), runs)
+
+
+@pytest.mark.parametrize("stage", EMITTING)
+def test_what_is_done_has_left_its_side_stream_on_a_pool(pool: ProcessPoolExecutor, stage: Any) -> None:
+    for side in SHAPES[::4]:
+        flow, runs = with_sides(side, stage)
+        check(flow.on(pool), runs)
+
+
+def with_sides(side: list[Any], stage: Any) -> tuple[Flow, list[Any]]:
+    """Give a flow with stages at the end of its side streams that see what leaves them, which is before it is done."""
+    runs: list[Any] = []
+
+    def see(out: Any) -> None:
+        done = {i for span in runs[0].machine.spans_done for i in range(span.start, span.stop)}
+        assert not inputs_of(out) & done
+
+    flow = Flow(Batch(3), Unbatch(), stage)
+    return flow.xcut("side", *side, Tap(see)).xcut("other", Batch(5), Tap(see)), runs
