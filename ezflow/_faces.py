@@ -10,6 +10,8 @@ import sys
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TextIO
 
+from ._notebook import is_notebook
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -53,13 +55,6 @@ def is_terminal(stream: TextIO) -> bool:
         return stream.isatty()
     except (AttributeError, ValueError):  # a stand-in, or closed
         return False
-
-
-def is_notebook() -> bool:
-    """Tell whether this is a kernel of Jupyter."""
-    ipython: Any = sys.modules.get("IPython")
-    shell = None if ipython is None else ipython.get_ipython()
-    return getattr(shell, "kernel", None) is not None
 
 
 class TqdmFace:

@@ -27,10 +27,11 @@ from ._engine import worker
 from ._engine.child import Starter
 from ._engine.engine import Engine
 from ._engine.machine import Machine
-from ._engine.outlet import Levels, is_in_notebook, new_mark
+from ._engine.outlet import Levels, new_mark
 from ._hints import Any, TypeVar, cast
 from ._map import Slot
 from ._mapping import async_results, check_sizes, check_words, closing, entered, open_bar, results
+from ._notebook import is_notebook
 from ._plan import Plan, unpack
 from ._sealed import SealedError
 from ._task import Carrier
@@ -210,7 +211,7 @@ class ProcessPoolExecutor(ExecutorWords, concurrent.futures.ProcessPoolExecutor)
         self._idle_timeout = idle_timeout
         self._max_memory_per_child = max_memory_per_child
         self._grace = grace
-        self._output = is_in_notebook() if output is None else bool(output)
+        self._output = is_notebook() if output is None else bool(output)
         self._seed = seed
         self._n_submitted = count()
         self._codec = Codec(inherits=mp_context.get_start_method() == "fork")

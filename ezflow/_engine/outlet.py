@@ -29,13 +29,6 @@ def new_mark() -> bytes:
     return b"\0ezflow" + os.urandom(9)
 
 
-def is_in_notebook() -> bool:
-    """Tell whether this process is the kernel of a notebook."""
-    module = sys.modules.get("ipykernel.kernelapp")
-    app = getattr(module, "IPKernelApp", None)
-    return app is not None and app.initialized() and getattr(app.instance(), "kernel", None) is not None
-
-
 class Outlet:
     """Standard output and error of a worker, and its logging.
 

@@ -35,17 +35,20 @@ DROP: Final = Drop()
 class Failure:
     """A failed item, in the place of its outputs; it passes by all further stages.
 
-    Attributes
+    Parameters
     ----------
     error : BaseException
         What the stage raised, or what became of its worker.
     item : object
         What the stage was given.
+    note : str
+        Place and name of the stage.
+
+    Attributes
+    ----------
     origin : object
         The item of the source that it came of; of what came of several, such as a batch, their list.  In a side stream,
         what was emitted.
-    note : str
-        Place and name of the stage.
     """
 
     __slots__ = ("error", "item", "note", "origin")

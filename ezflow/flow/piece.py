@@ -141,7 +141,15 @@ class StageWords(HowItRuns, OfFlows):
 
 
 class Piece(StageWords):
-    """A stage that a word of the kit has made."""
+    """A stage that a word of the kit has made.
+
+    Parameters
+    ----------
+    node : Node
+        What it is.
+    shown : str
+        How it was written.
+    """
 
     __slots__ = ("node", "shown")
 

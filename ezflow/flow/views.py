@@ -11,7 +11,8 @@ from collections.abc import Sized
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from .._faces import LINES_PAUSE, choose_face, is_notebook, is_terminal, size_of
+from .._faces import LINES_PAUSE, choose_face, is_terminal, size_of
+from .._notebook import is_notebook
 from .._progress import Meter, open_view
 from .counting import head_of, html_of, lines_of
 

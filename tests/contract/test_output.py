@@ -17,7 +17,8 @@ import psutil
 import pytest
 
 from ezflow import PoolBroken, ProcessPoolExecutor, WorkerDied
-from ezflow._engine import echo, outlet
+from ezflow._engine import echo
+from ezflow._notebook import is_notebook
 from tests.contract import loud
 from tests.contract.gates import LIMIT, Gate, wait_until, warm
 
@@ -431,7 +432,7 @@ def test_silent_calls_cost_no_messages(
 def test_default_is_off_outside_of_notebooks() -> None:
     with ProcessPoolExecutor(1) as pool:
         assert pool._output is False
-    assert not outlet.is_in_notebook()
+    assert not is_notebook()
 
 
 def test_views_share_the_switch(make_pool: MakePool, out: Heard) -> None:
