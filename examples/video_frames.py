@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from ezflow import Flow, ProcessPoolExecutor
 
-SHAPE = 180, 320, 3  # height, width, colours
+SHAPE = 180, 320, 3  # height, width, colours; what comes in is made to fit
 SIZE = f"{SHAPE[1]}x{SHAPE[0]}"
+RATE = "25"  # frames per second, in and out, or the video would play faster or slower than before
 NBYTES = SHAPE[0] * SHAPE[1] * SHAPE[2]
 
 MAKE = f"import sys; [sys.stdout.buffer.write(bytes([n]) * {NBYTES}) for n in range(25)]"
@@ -26,12 +27,13 @@ COUNT = f"import sys; print(len(sys.stdin.buffer.read()) // {NBYTES}, 'frames we
 
 def decode(path: str) -> list[str]:
     """Give the command that writes raw frames of a file to its standard output."""
-    return ["ffmpeg", "-v", "error", "-i", path, "-s", SIZE, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", SIZE, "-r", RATE]
+    return ["ffmpeg", "-v", "error", "-nostdin", "-i", path, *raw, "-"]
 
 
 def encode(path: str) -> list[str]:
     """Give the command that makes a file of raw frames from its standard input."""
-    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", SIZE, "-r", "25"]
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", SIZE, "-r", RATE]
     return ["ffmpeg", "-v", "error", "-y", *raw, "-i", "-", "-pix_fmt", "yuv420p", path]
 
 
@@ -65,6 +67,8 @@ def main(source: Sequence[str], sink: Sequence[str]) -> None:
         for frame in stream:
             process.stdin.write(frame.tobytes())
         process.stdin.close()
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, sink)
 
 
 if len(sys.argv) > 2:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
 _FIRST_PIECE: Final = 0.05
-_LAST_PIECE: Final = 3.2
-"""Seconds that a Ctrl-C may go unseen: at most as long as the wait lasts already, and never longer than the last."""
+"""Seconds.  Each piece is twice as long as the one before: a Ctrl-C goes unseen for no longer than the wait lasts already,
+and whoever waits for hours is woken a dozen times."""
 
 
 def rest(sleeper: Any, seconds: float | None) -> bool:
@@ -47,5 +47,5 @@ def _pieces(seconds: float | None) -> Iterator[float]:
         while left > piece:
             yield piece
             left -= piece
-            piece = min(2 * piece, _LAST_PIECE)
+            piece *= 2
     yield left

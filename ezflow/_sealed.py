@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from . import errors
-from ._memory.reference import Ref
+from ._memory.reference import Ref, opening
 from ._wire.codec import loads, unpack_value
-from ._wire.messages import UNREADABLE, UNSENDABLE, VALUE
+from ._wire.messages import N_KEPT, UNREADABLE, UNSENDABLE, VALUE
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class SealedAnswer:
         "_total",
         "attempts",
         "is_free",
+        "is_partly_packed",
         "micros",
         "pid",
         "stays_packed",
@@ -51,6 +52,7 @@ class SealedAnswer:
         self.attempts = 1
         self.stays_packed = False  # a handle is wanted, not the value
         self.is_free = False  # any process can rebuild it
+        self.is_partly_packed = False  # handles to parts of it are wanted
 
     @property
     def failed(self) -> bool:
@@ -70,6 +72,8 @@ class SealedAnswer:
                     return self._handle(), None
                 if type(self._beside) is Ref:
                     return self._beside.get(), None
+                if self.is_partly_packed:
+                    return self._open_around(), None
                 payload, beside = self._contents()
                 value = unpack_value(payload, self._label, beside)
                 self._beside = None
@@ -108,6 +112,27 @@ class SealedAnswer:
                 else RuntimeError("the value did not come with its answer")
             )
         return Ref[object](shipment.parts(), loads(self._payload))
+
+    def _open_around(self) -> object:
+        """Rebuild the value around handles to those of its parts that stay packed."""
+        shipment, self._beside = self._beside, None
+        if isinstance(shipment, OSError):
+            raise shipment
+        if shipment is None or isinstance(shipment, list | Ref):
+            raise RuntimeError("the value did not come with its answer")
+        from ._memory.segments import open_here
+
+        (n_kept,) = N_KEPT.unpack_from(self._payload)
+        parts = shipment.parts()
+        if len(self._payload) == N_KEPT.size:  # the pickle is large itself
+            data, *own = open_here([parts.pop(), *parts[:-n_kept]])
+        else:
+            data, own = memoryview(self._payload)[N_KEPT.size :], open_here(parts[:-n_kept])
+        opening.parts = parts[-n_kept:]
+        try:
+            return unpack_value(data, self._label, own)
+        finally:
+            del opening.parts
 
     def _contents(self) -> tuple[bytes | bytearray | memoryview, Sequence[memoryview]]:
         """Give the bytes and the large buffers beside them."""

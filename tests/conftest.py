@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from ezflow import ProcessPoolExecutor
 from ezflow._engine import template
@@ -26,8 +26,11 @@ START_METHODS = [
 ]
 
 SHORT = (Phase.explicit, Phase.reuse, Phase.generate)  # to make a failing example small can take minutes
-settings.register_profile("short", max_examples=40, phases=SHORT)
-settings.register_profile("stress", max_examples=2000)  # nox -s stress
+NO_CLOCK = settings(
+    deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)  # a busy machine is no mistake
+settings.register_profile("short", NO_CLOCK, max_examples=40, phases=SHORT)
+settings.register_profile("stress", NO_CLOCK, max_examples=2000)  # nox -s stress
 settings.load_profile("short")
 
 LEAK_PATIENCE = 10.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -317,3 +318,101 @@ def yields_slowly_then_dies(x: Any) -> Iterator[Any]:
     time.sleep(0.1)
     yield x
     os._exit(5)
+
+
+class Frame:
+    """A large item that refuses to be rebuilt in the process whose id it has."""
+
+    def __init__(self, number: int, not_in: int, data: bytes | bytearray | memoryview = b"") -> None:
+        self.number = number
+        self.not_in = not_in
+        self.data = data or bytearray([number % 256]) * FRAME
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return _frame, (self.number, self.not_in, pickle.PickleBuffer(self.data))
+
+
+FRAME = 1 << 18
+"""Bytes of a frame."""
+
+
+def _frame(number: int, not_in: int, data: Any) -> Frame:
+    if os.getpid() == not_in:
+        raise RuntimeError("this process was to pass it on unopened")
+    return Frame(number, not_in, data)
+
+
+def framed(number: int, not_in: int = -1) -> Frame:
+    """Make a frame."""
+    return Frame(number, not_in)
+
+
+def next_frame(frame: Frame) -> Frame:
+    """Make another frame, after writing into the one that came."""
+    memoryview(frame.data)[0] = 0
+    return Frame(frame.number + 1, frame.not_in)
+
+
+def same_frame(frame: Frame) -> Frame:
+    """Pass a frame on."""
+    return frame
+
+
+def frames(number: int, not_in: int = -1) -> Iterator[Frame]:
+    """Yield frames."""
+    for i in range(3):
+        yield Frame(10 * number + i, not_in)
+
+
+def read_frame(frame: Frame) -> tuple[int, int]:
+    """Say which frame it is, and what the first byte is."""
+    return frame.number, memoryview(frame.data)[0]
+
+
+def read_frames(batch: Any) -> list[tuple[int, int]]:
+    """Read each."""
+    return [read_frame(frame) for frame in batch]
+
+
+def number_of(frame: Frame) -> int:
+    """Give its number."""
+    return frame.number
+
+
+def to_odd_or_even(frame: Frame) -> Any:
+    """Send it to the branch of its kind."""
+    return To("odd" if frame.number % 2 else "even", frame)
+
+
+def marked_frame(frame: Frame) -> Frame:
+    """Write its number into its meta."""
+    meta = current_call().meta
+    meta["number"] = frame.number
+    return frame
+
+
+def meta_and_number(frame: Frame) -> tuple[Any, int]:
+    """Give both."""
+    return current_call().meta["number"], frame.number
+
+
+def fail_at_3(frame: Frame) -> Frame:
+    """Raise for one of them."""
+    if frame.number == 3:
+        raise ValueError("three")
+    return frame
+
+
+class Hosting(Stage):
+    """Passes frames on."""
+
+    def do(self, item: Frame) -> Frame:
+        return item
+
+
+def die_once_with_frame(path: str, frame: Frame) -> Frame:
+    """Kill its worker, the first time."""
+    if frame.number == 2 and not os.path.exists(path):
+        Path(path).touch()
+        os._exit(1)
+    return frame

@@ -27,7 +27,20 @@ from time import monotonic
 from .. import errors
 from .._hints import cast
 from .._sealed import SealedAnswer, SealedBreak, SealedError, SealedTimeout
-from .._wire.messages import AGAIN, ANSWERS, FREE, HEAVY, INIT_FAILED, ITEM, KEPT, LOG, READY, SHARED, VALUE
+from .._wire.messages import (
+    AGAIN,
+    ANSWERS,
+    FREE,
+    HEAVY,
+    INIT_FAILED,
+    ITEM,
+    KEPT,
+    LOG,
+    PARTLY_KEPT,
+    READY,
+    SHARED,
+    VALUE,
+)
 from . import events as ev
 from .callbacks import CallbackThread
 from .ears import Ears
@@ -496,7 +509,7 @@ class Dispatcher(Postbox):
         for number, kind, flags, duration, payload in frames:
             if kind != VALUE:
                 if kind not in ANSWERS:
-                    self._take_aside(link, number, kind, payload)
+                    self._take_aside(link, number, kind, flags, payload)
                     continue
                 all_well = False
             if flags:
@@ -512,6 +525,7 @@ class Dispatcher(Postbox):
                 if flags:
                     sealed.stays_packed = bool(flags & KEPT)
                     sealed.is_free = bool(flags & FREE)
+                    sealed.is_partly_packed = bool(flags & PARTLY_KEPT)
                 answers.append((call, sealed))
         if done:
             ears = self._ears
@@ -539,7 +553,7 @@ class Dispatcher(Postbox):
             self._undelivered = ()
         return link.worker in self._links
 
-    def _take_aside(self, link: Link, number: int, kind: int, payload: bytes | bytearray) -> None:
+    def _take_aside(self, link: Link, number: int, kind: int, flags: int, payload: bytes | bytearray) -> None:
         """Take a frame that is no answer."""
         if kind == READY:
             link.is_ready = True
@@ -559,6 +573,7 @@ class Dispatcher(Postbox):
             if call is None:
                 return
             sealed = SealedAnswer(VALUE, payload, call.label, beside=beside)
+            sealed.is_partly_packed = bool(flags & PARTLY_KEPT)
             act = call.sink.take if kind == ITEM else call.sink._hear  # type: ignore[attr-defined]  # streams
             if self._ears is None:
                 act(sealed)

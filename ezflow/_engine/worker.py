@@ -40,7 +40,6 @@ from .._wire.messages import (
     DEFINE,
     ERROR,
     EXIT,
-    FREE,
     GRANT,
     HEADER,
     HEAVY,
@@ -161,12 +160,38 @@ class Intake:
             try:
                 token = os.read(self._claims, TOKEN.size)
             except BlockingIOError:
-                self._poll.poll()
+                if self._belongings.has_lent:
+                    self._wait_for_claim()
+                else:
+                    self._poll.poll()
                 continue
             if not token:
                 os._exit(0)  # the parent is gone
             number: int = TOKEN.unpack(token)[0]
             return number
+
+    def _wait_for_claim(self) -> None:
+        """Wait, but hear what comes back of results, and give up what nobody uses.
+
+        The calls that are here may have been taken back, and the next claim be hours away.
+        """
+        waiting = poll()
+        waiting.register(self._claims, POLLIN)
+        waiting.register(self._sock, POLLIN)
+        while True:
+            ready = waiting.poll(SPARE_SECONDS * 1000 if self._belongings.has_spare else None)
+            if any(fd == self._claims for fd, _ in ready):
+                return
+            if not ready:
+                self._belongings.give_up_spare()
+                continue
+            self._fill()
+            others = [frame for frame in self._queue if frame[1] not in SHARED]
+            for number, kind, payload, *_ in self._queue:
+                if kind in SHARED:
+                    self._belongings.take(number, kind, payload)
+            self._queue.clear()
+            self._queue.extend(others)
 
     def _fill(self) -> None:
         """Read from the parent, at least once, and queue the frames that are complete."""
@@ -422,9 +447,8 @@ class _Loop:
                 if running.extras is not None and "sealed" in running.extras:
                     answer, flags = self._space.keep_value(value, beside), KEPT
                 else:
-                    answer, flags = self._space.pack_value(value, beside), 0
-                    if beside and self._space.is_free():
-                        flags = FREE
+                    answer = self._space.pack_value(value, beside)
+                    flags = self._space.flags(beside)
                 value = None
                 window.call = 0
                 return VALUE, answer, flags
@@ -537,13 +561,14 @@ class _Loop:
             )
         beside: list[Part] = []
         answer = self._space.pack_value(value, beside)
+        flags = self._space.flags(beside)
         window = self._window
         if get_ident() != self._thread:
-            self._send(call, kind, 0, 0, answer, beside)
+            self._send(call, kind, flags, 0, answer, beside)
             return
         was_open, window.call = window.call, 0
         try:
-            self._send(call, kind, 0, 0, answer, beside)
+            self._send(call, kind, flags, 0, answer, beside)
         finally:
             window.call = was_open
             window.strike()

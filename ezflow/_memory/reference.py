@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import threading
 
 from .._hints import Any, Generic, TypeVar
 from .cargo import Span
@@ -91,3 +92,18 @@ class Ref(Generic[T]):
             "a Ref goes to other processes only in calls of an ezflow pool, which find the value in its place;"
             " elsewhere send what get() gives"
         )
+
+
+class Parcel(Ref[T]):
+    """A part of a result that its worker has packed by itself, on its way to another call of ours."""
+
+    __slots__ = ()
+
+
+opening = threading.local()
+"""While a result is rebuilt: `parts`, those of what in it stays packed."""
+
+
+def parcel(first: int, n: int, names: list[tuple[str, str]]) -> Parcel[object]:
+    """Give a handle to what `n` pieces hold."""
+    return Parcel(opening.parts[first : first + n], names)

@@ -30,13 +30,14 @@ import sys
 from itertools import count
 from types import BuiltinFunctionType, FunctionType, ModuleType
 
+from .._memory.cargo import STREAM_FROM
 from . import rebuild, workspace
 from .closure import Closure
 from .functions import facts_of, is_package, plain_annotations, submodules
 from .mirror import ABSENT, Builder, Built, Entry, GlobalFailure, Mirror, Slot, find_home
 from .mirror import Definition as Definition  # noqa: PLC0414  # whoever uses a codec needs the name
 from .outbound import FRESH_KINDS, CallPickler, DefinitionPickler, is_parents_own, kind_name
-from .pickling import KEEP_BELOW, WirePickler
+from .pickling import KEEP_BELOW, PROTOCOL, WirePickler
 from .where import by_value_modules, is_importable, is_sent_by_value, wrapped
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
@@ -59,6 +60,9 @@ memory on both sides. Smaller: such code is sent again more often (chosen)."""
 _N_SPACES: Final = 64  # exec namespaces that are remembered (chosen, as above)
 
 _N_PLANS: Final = 1024  # call sites and sets of needs that are remembered (chosen, as above)
+
+_PLAIN: Final = frozenset({int, float, complex, bool, str, bytes, type(None)})
+"""Types of arguments that pickle alone packs as we do, if they are short."""
 
 _modules = sys.modules
 
@@ -135,21 +139,24 @@ class Codec(Builder):
             What the user's ``__reduce__`` or ``__getstate__`` raised, with a note that names the place.
         """
         try:
-            pickler = self._idle.pop()
-        except IndexError:
-            pickler = CallPickler(self)
-        try:
+            plan = self._plans.get(id(fn))
+            if plan is not None and (
+                plan[0] is not fn or plan[1].get(plan[2]) is not fn or by_value_modules()
+            ):
+                plan = None
+            if plan is not None and extras is None and not kwargs and _PLAIN.issuperset(map(type, args)):
+                body = pickle.dumps((plan[3], args, {}), PROTOCOL)  # no decision of ours is asked for
+                if len(body) < STREAM_FROM:
+                    return self._with_needs(body, plan[4])
+            try:
+                pickler = self._idle.pop()
+            except IndexError:
+                pickler = CallPickler(self)
             what: object = fn
             roots: tuple[Root, ...] = ()
             kind = type(fn)
             if kind is FunctionType:
-                plan = self._plans.get(id(fn))
-                if (
-                    plan is not None
-                    and plan[0] is fn
-                    and plan[1].get(plan[2]) is fn
-                    and not by_value_modules()
-                ):
+                if plan is not None:
                     what, roots = plan[3], plan[4]
                 else:
                     what, roots = self._short_form(fn)  # type: ignore[arg-type]  # its type is `kind`
@@ -172,19 +179,22 @@ class Codec(Builder):
             if pickler.needs:
                 roots = tuple({**dict.fromkeys(roots), **pickler.needs})
                 pickler.needs = {}
-            if roots:
-                closure = self._closures.get(roots)
-                if closure is None or not closure.is_current():
-                    closure = self._close(roots)
-                packed = closure.head + body, closure.definitions
-            else:
-                packed = body, ()
+            packed = self._with_needs(body, roots)
         except Exception as error:
             explained = self._explain(error, fn, args, kwargs)
             raise explained from explained.__cause__
         if 0 < len(body) < KEEP_BELOW:
             self._idle.append(pickler)
         return packed
+
+    def _with_needs(self, body: bytes, roots: tuple[Root, ...]) -> Packed:
+        """Put before a call what it needs."""
+        if not roots:
+            return body, ()
+        closure = self._closures.get(roots)
+        if closure is None or not closure.is_current():
+            closure = self._close(roots)
+        return closure.head + body, closure.definitions
 
     def pack_initializer(self, initializer: Callable[..., object], initargs: tuple[Any, ...]) -> Packed:
         """Pickle an initializer, while multiprocessing is starting the process it is for.

@@ -1,10 +1,12 @@
-"""Pickle a value that may be given to any worker later: by `put`, and as the result of a sealed call."""
+"""Pickle a value that may be given to any worker later: by `put`, as the result of a sealed call, and as part of one."""
 
 from __future__ import annotations
 
 import sys
 
-from .pickling import ResultPickler
+from .._memory.reference import parcel
+from . import rebuild
+from .pickling import ResultPickler, pickle_by
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
@@ -39,6 +41,28 @@ class KeepingPickler(ResultPickler):
         return super().code(function, facts)
 
 
+class Kept:
+    """A part of a result that is rebuilt where it is used: the parent gets a handle in its place."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+
+def _pickle_kept(pickler: Any, kept: Kept) -> tuple[object, ...]:
+    """Pack the value by itself; its pieces go behind those of the result."""
+    if pickler.is_trial or not pickler.aside.is_wanted:
+        return rebuild.itself, (kept.value,)
+    inner = _pickled(kept.value, pickler.is_known, "result")
+    first = len(pickler.kept)
+    pickler.kept += inner.take_bytes(), *inner.aside.buffers
+    return parcel, (first, len(pickler.kept) - first, list(inner.names))
+
+
+pickle_by(Kept, _pickle_kept)
+
+
 def keep(
     value: object, is_known: Callable[[str, str], bool], name: str
 ) -> tuple[list[Part], list[tuple[str, str]]]:
@@ -46,11 +70,16 @@ def keep(
 
     Raises the original error, with the path of the culprit, which begins with `name`, in a note and in `path`.
     """
+    pickler = _pickled(value, is_known, name)
+    return pickler.take_kept(), list(pickler.names)
+
+
+def _pickled(value: object, is_known: Callable[[str, str], bool], name: str) -> KeepingPickler:
+    """Give the pickler that has pickled a value, and still has what came of it."""
     pickler = KeepingPickler(is_known)
     pickler.aside.is_wanted = True
     try:
         pickler.dump(value)
-        parts = pickler.take_kept()
     except Exception as error:
         from .diagnose import note_culprit
 
@@ -61,4 +90,4 @@ def keep(
 
         note_culprit(error, {name: value}, attempt)
         raise
-    return parts, list(pickler.names)
+    return pickler

@@ -76,6 +76,11 @@ TOKEN: Final = Struct("=Q")
 A worker finds the number of a call in its claims pipe before it starts it.
 """
 
+PARTLY_KEPT: Final = 16
+"""Parts of the value are to stay packed; the payload begins with how many of the last pieces beside it are theirs."""
+
+N_KEPT: Final = Struct("=I")
+
 NO_MORE: Final = 0
 """In the place of a claim: the worker is to exit."""
 

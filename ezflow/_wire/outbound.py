@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 _modules = sys.modules
 
 
+_HANDLES: Final = frozenset({("ezflow._memory.reference", "Ref"), ("ezflow._memory.reference", "Parcel")})
+
+
 class CallPickler(WirePickler):
     """Pickles the arguments of a call, and its function if there is no shorter form."""
 
@@ -88,7 +91,7 @@ class CallPickler(WirePickler):
             from .foreign import reduce
 
             return reduce(obj)
-        if kind_name(kind) == ("ezflow._memory.reference", "Ref"):  # by name: many programs never make one
+        if kind_name(kind) in _HANDLES:  # by name: many programs never make one
             return self.reference(obj)
         if is_executor(obj) or is_future(obj):
             from .. import errors

@@ -431,6 +431,11 @@ _OWN: Final[dict[type, Callable[[Any, Any], Any]]] = {
 _OWN.pop(types.NoneType, None)  # an interpreter without standard streams
 
 
+def pickle_by(kind: type, reduce: Callable[[Any, Any], Any]) -> None:
+    """Have objects of a class of ours pickled by a function of pickler and object."""
+    _OWN[kind] = reduce
+
+
 def typing_reduce(obj: Any, kind: type) -> Any:
     """Reduce a type variable, new type or type alias by value."""
     keywords: dict[str, Any] = {}
@@ -464,26 +469,54 @@ class ResultPickler(WirePickler):
 
     def __init__(self, is_known: Callable[[str, str], bool]) -> None:
         super().__init__()
-        self._is_known = is_known
+        self.is_known = is_known
         self._spaces: dict[int, dict[str, Any]] = {}
+        self.kept: list[bytes | pickle.PickleBuffer] = []
+        """Of parts that were packed by themselves: the pickle of each, and its large buffers."""
+        self.n_kept = 0
+        """Pieces of such parts beside the last pickle."""
 
     def dump(self, obj: object) -> None:
         """Pickle anew."""
         if self._spaces:
             self._spaces = {}
+        if self.kept:
+            self.kept = []
+        self.n_kept = 0
         self.is_bound = False
         super().dump(obj)
 
+    def take_aside(self, beside: list[Part]) -> bytes:
+        """Give the bytes; put beside them their large buffers, and what was packed by itself."""
+        data = super().take_aside(beside)
+        if self.kept:
+            at = len(beside) - (not data)  # the stream, if it is long, comes last
+            beside[at:at] = self._take_kept_parts()
+        return data
+
+    def _take_kept_parts(self) -> list[Part]:
+        """Put all that was packed by itself into few segments."""
+        from .._memory.cargo import ASIDE_FROM, stow
+
+        pieces, self.kept = self.kept, []
+        self.n_kept = len(pieces)
+        large = [i for i, one in enumerate(pieces) if type(one) is not bytes or len(one) >= ASIDE_FROM]
+        parts: list[Any] = list(pieces)
+        stowed = stow([pickle.PickleBuffer(pieces[i]) for i in large], shared=True)
+        for i, part in zip(large, stowed, strict=True):
+            parts[i] = part
+        return parts
+
     def dumps_inside(self, obj: object) -> bytes:
         """As the whole."""
-        inner = ResultPickler(self._is_known)
+        inner = ResultPickler(self.is_known)
         data = inner.dumps(obj)
         self.is_bound |= inner.is_bound
         return data
 
     def named_here(self, obj: Any, module: str, qualname: str) -> Any:
         """By name if the parent has it under this name."""
-        if not self._is_known(module, qualname.partition(".")[0]):
+        if not self.is_known(module, qualname.partition(".")[0]):
             return None
         self.is_bound = True
         return qualname
@@ -508,7 +541,7 @@ class ResultPickler(WirePickler):
     def sentinel(self, obj: object) -> Any:
         """By name if the parent has it under a name."""
         for name, value in list(_modules["__main__"].__dict__.items()):
-            if value is obj and self._is_known("__main__", name):
+            if value is obj and self.is_known("__main__", name):
                 self.is_bound = True
                 return rebuild.value_of, (None, name)
         return NotImplemented
@@ -529,11 +562,14 @@ class ResultPickling:
         self._idle: list[ResultPickler] = []
         self.was_bound = False
         """Whether the last result that was pickled can be rebuilt by the parent only, or only once."""
+        self.n_kept = 0
+        """Pieces beside the last result that are of parts which stay packed."""
 
     def dumps(self, value: object, beside: list[Part] | None = None) -> bytes:
         """Pickle a result; raises the original error, with the path of the culprit in a note and in `path`."""
         kind = type(value)
         self.was_bound = False
+        self.n_kept = 0
         if kind in _SCALARS or (kind in _TEXTS and len(value) < STREAM_FROM):  # type: ignore[arg-type]  # both have it
             return pickle.dumps(value, PROTOCOL)  # no decision of ours is asked for
         try:
@@ -549,6 +585,7 @@ class ResultPickling:
                 data = pickler.take_aside(beside)
                 pickler.clear_memo()
                 self.was_bound = pickler.is_bound
+                self.n_kept = pickler.n_kept
         except Exception as error:
             from .diagnose import note_culprit
 

@@ -456,6 +456,11 @@ def dynamic_module(name: str, attributes: dict[str, Any]) -> ModuleType:
     return module
 
 
+def itself(value: object) -> object:
+    """Return a value, which pickle has rebuilt."""
+    return value
+
+
 def value_of(space: Space, name: str) -> object:
     """Return what a global name stands for here."""
     return globals_of(space)[name]

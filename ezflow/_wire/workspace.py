@@ -33,6 +33,7 @@ from struct import Struct
 from types import CellType, FunctionType, ModuleType
 
 from . import rebuild
+from .messages import FREE, N_KEPT, PARTLY_KEPT
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
@@ -170,11 +171,15 @@ class Workspace:
         Raises the original error; a note and its attribute `path` name the culprit (``result['a'].lock``).
         """
         pickling = self._pickling or self.prepare()
-        return pickling.dumps(value, beside)
+        data = pickling.dumps(value, beside)
+        return N_KEPT.pack(pickling.n_kept) + data if pickling.n_kept else data
 
-    def is_free(self) -> bool:
-        """Say whether any process can rebuild what was pickled last."""
-        return self._pickling is not None and not self._pickling.was_bound
+    def flags(self, beside: list[cargo.Part]) -> int:
+        """Give the flags of the answer that was pickled last."""
+        pickling = self._pickling
+        if not beside or pickling is None:
+            return 0
+        return (0 if pickling.was_bound else FREE) | (PARTLY_KEPT if pickling.n_kept else 0)
 
     def keep_value(self, value: object, beside: list[cargo.Part]) -> bytes:
         """Pickle what a call returned such that it can be given to other workers as well."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from .._engine.current import running
+from .._memory.cargo import ASIDE_FROM
 from .items import Carried, Failure
+from .packed import apart
 from .program import State, carrying, outputs_of, run_items
 from .weight import LARGE, LIGHT, nbytes_of
 
@@ -28,6 +30,7 @@ def run_pieces(
     handler: Callable[..., object] | None,
     item: Any,
     names: tuple[str, ...],
+    to_pack: int,
 ) -> Generator[tuple[list[Any], int, Extra | None]]:
     """Run a program for one item, and yield its outputs in pieces, each as soon as it is large enough or old enough."""
     from time import perf_counter
@@ -50,18 +53,23 @@ def run_pieces(
             outs.append(out)
             nbytes += 0 if type(out) in LIGHT else nbytes_of(out)
             if len(outs) >= PIECE or nbytes > LARGE or perf_counter() - began > OLD:
-                extra = state.extra()
+                yield _piece(outs, nbytes, to_pack, state), n_failed, state.extra()
                 state.emitted = []
-                yield outs, n_failed, extra
                 outs, n_failed, nbytes = [], 0, 0
                 began = perf_counter()
         if outs or state.emitted:
-            yield outs, n_failed, state.extra()
+            yield _piece(outs, nbytes, to_pack, state), n_failed, state.extra()
     finally:
         try:
             running.item.reset(token)
         except ValueError:  # closed in another context
             pass
+
+
+def _piece(outs: list[Any], nbytes: int, to_pack: int, state: State) -> list[Any]:
+    """Give the outputs of a piece, the large ones to stay packed."""
+    state.is_packed = to_pack != 0 and nbytes >= ASIDE_FROM
+    return [out if type(out) in LIGHT else apart(out, to_pack) for out in outs] if state.is_packed else outs
 
 
 def run_again(retry: tuple[int, Any, float, float], *args: Any) -> tuple[Answer, int]:

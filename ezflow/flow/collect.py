@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from .._engine.current import running
 from .gauge import Gauge
-from .items import BATCH, DROP, Carried, Failure, noted, plain
+from .items import BATCH, DROP, Carried, Failure, bare, noted
+from .packed import spread, told, unpacked
 from .packet import Gate, Operation, Packet
 from .program import State
 
@@ -79,6 +80,7 @@ class Collect(Operation):
         outs: list[Any] = []
         counts: list[int] = []
         failures = packet.has_failures
+        looks = self.machine.has_packed and getattr(self.collector, "looks", False)
         n_passing = n_failed = 0
         clock = self.machine.clock
         began = clock()
@@ -90,19 +92,20 @@ class Collect(Operation):
                     outs.append(item)
                 else:
                     try:
+                        seen = unpacked(item) if looks else item
                         outs.extend(
-                            feed(item)
+                            feed(seen)
                             if origins is None or not self._gathers
-                            else feed(Known(item, origins[i]))
+                            else feed(Known(seen, origins[i]))
                         )
                     except Exception as error:
-                        noted(error, self.note, plain(item))
+                        noted(error, self.note, told(item))
                         if not settings.keep:
                             raise
                         failures = True
                         if settings.handler is None:
                             n_failed += 1
-                            outs.append(Failure(error, plain(item), self.note))
+                            outs.append(Failure(error, told(item), self.note))
                         elif (value := settings.handler(error)) is not DROP:
                             outs.append(value)
                 counts.append(len(outs) - n)
@@ -215,7 +218,7 @@ def packed(batch: Any) -> Any:
     if type(batch) is not list or not any(type(item) is Carried for item in batch):
         return batch
     metas = [item.meta if type(item) is Carried else {} for item in batch]
-    return Carried([plain(item) for item in batch], {BATCH: metas})
+    return Carried([bare(item) for item in batch], {BATCH: metas})
 
 
 def _feed_known(collector: Any, origins: list[Origin], item: Any) -> list[Any]:
@@ -230,6 +233,7 @@ def _feed_known(collector: Any, origins: list[Origin], item: Any) -> list[Any]:
 
 def _members(batch: Any) -> Any:
     """Give the items of a batch, with the meta that each came with."""
+    batch = spread(batch)
     if type(batch) is not Carried:
         return batch
     if BATCH not in batch.meta:
@@ -248,5 +252,5 @@ def _of_known(out: Any, origins: list[Origin]) -> Any:
 def _feed_with_meta(collector: Any, state: State, item: Any) -> list[Any]:
     """Feed an item whose meta travels on with what is made of it."""
     state.meta = item.meta if type(item) is Carried else None
-    outs = collector.feed(plain(item))
+    outs = collector.feed(bare(item))
     return [Carried(out, state.meta) for out in outs] if state.meta is not None else list(outs)

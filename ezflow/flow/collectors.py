@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .packed import spread
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -73,7 +75,7 @@ class Rebatches(Batches):
         """Take a batch; give the batches that it completes."""
         outs: list[Any] = []
         n = 0
-        for n, one in enumerate(item, 1):  # noqa: B007  # it is used below
+        for n, one in enumerate(spread(item), 1):  # noqa: B007  # it is used below
             outs.extend(super().feed(one))
         lengths, n_items = self._lengths, len(self._items)
         lengths.append(n)
@@ -127,6 +129,7 @@ class Taps:
     """Calls a function with each item, and passes the item on."""
 
     calls_user = True
+    looks = True
 
     def __init__(self, fn: Callable[[Any], object]) -> None:
         self._fn = fn
@@ -144,6 +147,8 @@ class Taps:
 class Prints:
     """Prints each item, with something before it."""
 
+    looks = True
+
     def __init__(self, before: str | None) -> None:
         self._before = before
 
@@ -159,6 +164,8 @@ class Prints:
 
 class Writes:
     """Writes each item as a line of a file, and passes it on."""
+
+    looks = True
 
     def __init__(self, path: Any, mode: str) -> None:
         self._file: Any = open(path, mode, encoding=None if "b" in mode else "utf-8")  # noqa: SIM115  # closed below

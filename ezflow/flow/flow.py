@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import AsyncIterable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ..graph.nodes import Node
     from .counting import FlowStatistics
     from .journal import Journal
+    from .run import Listener
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,41 +253,24 @@ class Flow(Words, Shown, OfFlows):
         Notes
         -----
         Each input runs at least once: one that was done and not yet noted, or under way, when a run was killed runs once
-        more.  An input is done when all that came of it has left the flow, and what was emitted for it its side stream; one whose failure was kept by `results`, or
-        handled by `catch`, is done, too.
+        more.  An input is done when all that came of it has left the flow, and what was emitted for it its side stream;
+        one whose failure was kept by `results`, or handled by `catch`, is done, too.
         """
+        return self._run(source, journal)
+
+    def _run(self, source: Any, journal: Any, begun: Callable[[Run], object] | None = None) -> Outcome:
+        """Run to the end; tell `begun` of the run."""
         from .journal import opened
 
         sides = self._settings.get("xcut", ())
         text = ", ".join(map(shown, self._stages)) + (written("xcut", sides) if sides else "")
         roots = [self._flow_root, *side_roots({"xcut": sides}).values()]
         with opened(journal, roots, text) as book:
-            return self._run(source, book)
-
-    def _run(self, source: Any, book: Journal | None) -> Outcome:
-        n_skipped = 0 if book is None else book.n_done
-        run = self._begin(source, has_source=source is not None, journal=book)
-        failures: list[Failure] = []
-        machine = run.machine
-        keep = machine.settings.keep
-        try:
-            while (items := run.take()) is not None:
-                if book is not None:
-                    book.note(run.machines)
-                if keep:
-                    failures += [item for item in items if type(item) is Failure]
-                run.advance_ahead()
-        finally:
-            try:
-                if book is not None:
-                    book.note(run.machines)
-            finally:
-                run.close()
-        n_dropped = sum(work.n_dropped for work in machine.works)
-        n_out = machine.n_out - len(failures)
-        seconds = perf_counter() - run.began
-        found = run.ledger.statistics()
-        return Outcome(machine.n_source, n_out, len(failures), n_dropped, seconds, failures, found, n_skipped)
+            n_skipped = 0 if book is None else book.n_done
+            run = self._begin(source, has_source=source is not None, journal=book)
+            if begun is not None:
+                begun(run)
+            return _consumed(run, book, n_skipped)
 
     def submit(self, source: Any = None, *, journal: str | os.PathLike[str] | None = None) -> Future[Outcome]:
         """Run in a thread of its own; give the future of the outcome.
@@ -300,7 +285,7 @@ class Flow(Words, Shown, OfFlows):
         Returns
         -------
         Future
-            Of the outcome.
+            Of the outcome; cancelling it stops the run, as soon as the source lets it.
         """
         from threading import Thread
 
@@ -310,9 +295,12 @@ class Flow(Words, Shown, OfFlows):
 
         future: OurFuture[Outcome] = OurFuture()
 
+        def begun(run: Run) -> None:
+            future.add_done_callback(partial(_stop_cancelled, run.listener))
+
         def work() -> None:
             try:
-                outcome = self.run(source, journal=journal)
+                outcome = self._run(source, journal, begun)
             except BaseException as error:
                 future._deliver(SealedError(error))
             else:
@@ -333,6 +321,44 @@ class Flow(Words, Shown, OfFlows):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _again, (self._stages, self._settings)
+
+
+def _consumed(run: Run, book: Journal | None, n_skipped: int) -> Outcome:
+    """Move a run to its end, keep no outputs, and tell what became of the items."""
+    failures: list[Failure] = []
+    machine = run.machine
+    keep = machine.settings.keep
+    try:
+        while (items := run.take()) is not None:
+            if book is not None:
+                book.note(run.machines)
+            if keep:
+                failures += [item for item in items if type(item) is Failure]
+            run.advance_ahead()
+    finally:
+        try:
+            if book is not None:
+                book.note(run.machines)
+        finally:
+            run.close()
+    n_dropped = sum(work.n_dropped for work in machine.works)
+    n_out = machine.n_out - len(failures)
+    seconds = perf_counter() - run.began
+    found = run.ledger.statistics()
+    return Outcome(machine.n_source, n_out, len(failures), n_dropped, seconds, failures, found, n_skipped)
+
+
+def _stop_cancelled(listener: Listener, future: Future[Outcome]) -> None:
+    if future.cancelled():
+        listener.stop()
+
+
+def _unstopped(error: Exception) -> RuntimeError:
+    """Give what is raised for an error that would end the consumer's loop as if all were well, as generators do."""
+    made = RuntimeError(f"a flow raised {type(error).__name__}")
+    for note in getattr(error, "__notes__", ()):
+        made.add_note(note)
+    return made
 
 
 def _again(stages: tuple[Any, ...], settings: dict[str, Any]) -> Flow:
@@ -363,15 +389,17 @@ class FlowStream:
 
     def __next__(self) -> Any:
         while True:
-            if self._inbox:
-                try:
+            try:
+                if self._inbox:
                     self._run.advance_ahead()
-                except BaseException:
-                    self._items = iter(())  # behind an error comes nothing
-                    raise
-            for item in self._items:
-                return result_of(item) if self._enveloped else item
-            found = self._run.take()
+                for item in self._items:
+                    return result_of(item) if self._enveloped else item
+                found = self._run.take()
+            except BaseException as error:
+                self._items = iter(())  # behind an error comes nothing
+                if isinstance(error, StopIteration):
+                    raise _unstopped(error) from error
+                raise
             if found is None:
                 self._close.detach()
                 raise StopIteration
@@ -384,7 +412,10 @@ class FlowStream:
         while True:
             for item in self._items:
                 return result_of(item) if self._enveloped else item
-            found = await self._run.take_async()
+            try:
+                found = await self._run.take_async()
+            except (StopIteration, StopAsyncIteration) as error:
+                raise _unstopped(error) from error
             if found is None:
                 self._close.detach()
                 raise StopAsyncIteration
@@ -407,8 +438,11 @@ class FlowStream:
         self._close()
 
     async def aclose(self) -> None:
-        """Stop the run."""
+        """Stop the run, and wait until an async source is closed."""
         self.close()
+        closing = self._run.closing
+        if closing is not None:
+            await closing
 
     def __enter__(self) -> Self:
         return self

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from .._engine.current import running
 from .early import EarlyJoin
-from .items import DROP, Carried, Failure, To, noted, plain
+from .items import DROP, Carried, Failure, To, bare, noted
+from .packed import plain, told
 from .packet import Gate, Operation, Packet
 from .program import State, branch_of, no_route, one_of
 
@@ -132,7 +133,7 @@ class Fork(Operation):
         try:
             return branch_of(item.target, self.targets)
         except LookupError as error:
-            return self.failed(error, plain(item.item))
+            return self.failed(error, told(item.item))
 
     def failed(self, error: Exception, item: Any) -> list[Any]:
         """Give what stands for an item that could not be sent anywhere."""
@@ -316,13 +317,13 @@ class Copying(Fork):
         try:
             row = tuple(one_of(group, branch) for branch, group in enumerate(groups))
         except ValueError as error:
-            outs += self.failed(error, plain(item))
+            outs += self.failed(error, told(item))
             return
         if self.machine.has_meta and any(type(out) is Carried for out in row):
             together: dict[Any, Any] = {}
             for out in row:
                 together.update(out.meta if type(out) is Carried else ())
-            outs.append(Carried(tuple(map(plain, row)), together))
+            outs.append(Carried(tuple(map(bare, row)), together))
         else:
             outs.append(row)
 
@@ -337,9 +338,9 @@ class Back(Operation):
 
     def __init__(self, machine: Machine, fork: Fork, branch: int) -> None:
         super().__init__(machine, None)
-        self._fork = fork
+        self.fork = fork
         self._branch = branch
 
     def take(self, packet: Packet) -> None:
         """Take a packet."""
-        self._fork.back(self._branch, packet)
+        self.fork.back(self._branch, packet)

@@ -16,6 +16,7 @@ from ..graph.handles import Value
 from ..options import NOTHING
 from .calls import run_again, run_in, run_pieces, run_timed
 from .nodes import Living
+from .packed import unpacked
 from .piece import KEPT
 from .program import run_items
 
@@ -32,6 +33,11 @@ def failing(work: Work) -> tuple[bool, Any]:
     if work.alone:
         return False, None
     return work.keep, work.handler
+
+
+def opened(job: Job) -> list[Any]:
+    """Give the items of a job, rebuilt for a function that sees them here or goes elsewhere with them."""
+    return [unpacked(item) for item in job.items] if job.op.machine.has_packed else job.items
 
 
 def again(work: Work) -> tuple[int, Any, float, float] | None:
@@ -56,7 +62,8 @@ class PoolHand:
     def start(self, job: Job, machine: Machine) -> None:
         """Post the job."""
         work = job.op
-        args = (work.program, job.base, *failing(work), job.items, machine.settings.names)
+        names = machine.settings.names
+        args = (work.program, job.base, *failing(work), job.items, names, work.to_pack)
         env = None if work.extra is None else work.extra.get("env")
         label = f"flow stage {work.note}"
         if work.streams:
@@ -65,7 +72,7 @@ class PoolHand:
             sink = PieceSink(self._listener, job)
             self._listener.expect(sink, job, self)
             self._slots[job] = sink  # type: ignore[assignment]  # what is asked of it is its call
-            args = (work.program, job.base, work.keep, work.handler, job.items[0], machine.settings.names)
+            args = (work.program, job.base, work.keep, work.handler, job.items[0], names, work.to_pack)
             taker: Any = sink  # it has what an `Inbox` has for the dispatcher
             self.pool._post(
                 taker, run_pieces, args, {}, plan, plan.deadline(), label=label, context=self._context
@@ -187,7 +194,7 @@ class OtherHand:
         work = job.op
         slot = Slot(self._listener)
         self._listener.expect(slot, job, self)
-        args = work.program, job.base, *failing(work), job.items, machine.settings.names
+        args = work.program, job.base, *failing(work), opened(job), machine.settings.names
         retry = again(work)
         if retry is None:
             future = self._executor.submit(run_timed, *args)
@@ -258,7 +265,7 @@ class HereHand:
     def start(self, job: Job, machine: Machine) -> None:
         """Run the job."""
         work = job.op
-        self.run(job, work.program, job.base, *failing(work), job.items, machine.settings.names)
+        self.run(job, work.program, job.base, *failing(work), opened(job), machine.settings.names)
 
     def run(self, job: Job, *args: Any) -> None:
         """Run a program for a job."""

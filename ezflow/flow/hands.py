@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from ..errors import GraphError
 from ..graph import lanes
+from .collect import Collect
+from .forks import Back, Fork
 from .hand import HereHand, OtherHand, PoolHand
 from .homes import LivingHere, LivingInProcesses, LivingInThreads, StreamHome
 from .nodes import Living
+from .packed import ELEMENTS, WHOLE
 from .waiting import AsyncHand
+from .work import Work
 
 if TYPE_CHECKING:
     from ..options import Options
     from .machine import Machine
+    from .packet import Operation
     from .run import Listener
-    from .work import Job, Work
+    from .work import Job
 
 
 class Hands:
@@ -44,7 +50,38 @@ class Hands:
 
     def start(self, job: Job, machine: Machine) -> None:
         """Start a job."""
-        self._hand_of(job.op).start(job, machine)
+        work = job.op
+        if work.to_pack is None:
+            work.to_pack = self._goes_on_packed(work.after)
+        self._hand_of(work).start(job, machine)
+
+    def _goes_on_packed(self, after: Operation | None) -> int:
+        """Tell what of an output the next call takes in a process of ours, so that nobody here has to look at it."""
+        while after is not None:
+            if isinstance(after, Fork):
+                return max(map(self._goes_on_packed, after.branches))
+            if isinstance(after, Collect):
+                if getattr(after.collector, "looks", False):
+                    return 0
+            elif isinstance(after, Work):
+                if after.is_light:
+                    return ELEMENTS if self._goes_on_packed(after.after) else 0
+                return WHOLE if self._is_ours(after) else 0
+            after = after.fork.after if isinstance(after, Back) else after.after
+        return 0
+
+    def _is_ours(self, work: Work) -> bool:
+        """Tell whether the jobs of a stage are done in processes of ours."""
+        if self.is_inline:
+            return False
+        extra = work.extra
+        options = extra.options if isinstance(extra, Living) else extra
+        on = None if options is None else options.get("on")
+        if isinstance(on, str):
+            return on == "process"
+        if on is not None:
+            return isinstance(lanes.lane_of(on), lanes.PoolLane)
+        return isinstance(extra, Living) or work.streams or isinstance(self._main, PoolHand)
 
     def _hand_of(self, work: Work) -> Any:
         extra = work.extra
@@ -121,6 +158,7 @@ class Hands:
 
     def close(self) -> None:
         """Stop all jobs, and end what is the run's own."""
-        for hand in (self._main, *self._hands.values()):
-            if hand is not None:
-                hand.close()
+        with ExitStack() as closing:  # all of them, whatever one of them raises
+            for hand in [self._main, *self._hands.values()][::-1]:
+                if hand is not None:
+                    closing.callback(hand.close)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .._map import Slot
 from ..executor import ProcessPoolExecutor
 from .calls import run_again, run_timed
-from .hand import HereHand, PassOn, PoolHand, again, failing
+from .hand import HereHand, PassOn, PoolHand, again, failing, opened
 from .living import environ_with, run_living, set_up, tear_down
 from .piece import environment
 from .program import MAP
@@ -48,7 +48,8 @@ class LivingInProcesses:
     def start(self, job: Job, machine: Machine) -> None:
         """Post the job to a worker that is free."""
         work = job.op
-        args = work.note, work.program[1:], job.base, *failing(work), job.items, machine.settings.names
+        names = machine.settings.names
+        args = work.note, work.program[1:], job.base, *failing(work), job.items, names, work.to_pack
         hand = self._free.pop()
         self._busy[job] = hand
         self._used.add(id(hand))
@@ -150,7 +151,7 @@ class LivingInThreads:
         home = self._busy[job] = self._free.pop()
         slot = Slot(self._listener)
         self._listener.expect(slot, job, self)
-        args = work.note, work.program[1:], job.base, *failing(work), job.items, machine.settings.names
+        args = work.note, work.program[1:], job.base, *failing(work), opened(job), machine.settings.names
         home.executor.submit(home.run, again(work), *args).add_done_callback(PassOn(slot))
 
     def ended(self, job: Job) -> None:
@@ -188,7 +189,7 @@ class LivingHere:
         """Run the job."""
         work = job.op
         steps = (MAP, self._stage.do, work.note), *work.program[1:]
-        self._hand.run(job, steps, job.base, *failing(work), job.items, machine.settings.names)
+        self._hand.run(job, steps, job.base, *failing(work), opened(job), machine.settings.names)
 
     def ended(self, job: Job) -> None:
         """Nothing to forget."""

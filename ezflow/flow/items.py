@@ -146,8 +146,8 @@ BATCH: Final = "batch"
 """Under this key the meta of a batch holds those of its items."""
 
 
-def plain(item: Any) -> Any:
-    """Give an item without what travels with it."""
+def bare(item: Any) -> Any:
+    """Give an item without its meta."""
     return item.value if type(item) is Carried else item
 
 

@@ -39,9 +39,10 @@ def run_living(
     handler: Callable[..., object] | None,
     items: list[Any],
     names: tuple[str, ...],
+    to_pack: int,
 ) -> Answer:
     """Run its `do` over items."""
-    return run_items(((MAP, _here[0].do, note), *rest), base, keep, handler, items, names)
+    return run_items(((MAP, _here[0].do, note), *rest), base, keep, handler, items, names, to_pack)
 
 
 def tear_down() -> None:

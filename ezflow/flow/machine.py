@@ -16,7 +16,9 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from .items import Failure, plain
+from ..errors import unreadable
+from .items import Failure
+from .packed import plain
 from .packet import Gate, Operation, Packet
 from .weight import nbytes_in
 from .work import MOST, Work
@@ -74,17 +76,30 @@ class Output(Operation):
         """Take a packet."""
         machine = self.machine
         for one in self._gate.admit(packet):
+            if machine.has_meta or machine.has_packed:
+                self._unpack(one)
             if one.has_failures:
                 machine.n_failed += sum(type(item) is Failure for item in one.items)
             if one.items:
                 one.stamp()
-                if machine.has_meta:
-                    one.items = [plain(item) for item in one.items]
                 machine.outputs.append(one)
             else:
                 machine.gone(one)
             if one.is_end:
                 machine.has_all = True
+
+    def _unpack(self, packet: Packet) -> None:
+        """Have the items as the consumer sees them; one that cannot be rebuilt is a failure behind the last stage."""
+        for i, item in enumerate(packet.items):
+            try:
+                packet.items[i] = plain(item)
+            except Exception as cause:
+                error = unreadable("result", "the flow", cause)
+                settings = self.machine.settings
+                if not settings.keep:
+                    raise error from cause
+                packet.items[i] = Failure(error, None, "")
+                packet.has_failures = True
 
 
 class Machine:
@@ -118,6 +133,8 @@ class Machine:
         """What is to go into side streams, and for a journal, of which stretches of the source it is."""
         self.has_meta = False
         """Whether some item has one, so that all are looked at."""
+        self.has_packed = False
+        """Whether some item is packed."""
         self.clock: Callable[[], int] = int
         """Nanoseconds, for times of what is done here; a run sets one that goes."""
         self.spans_of: Callable[[list[Any]], Iterable[Span]] | None = None
@@ -147,12 +164,13 @@ class Machine:
     def note(self, extra: Extra | None, packet: Packet) -> None:
         """Note what stages did for a packet besides giving outputs."""
         if extra is not None:
-            emitted, has_meta, _ = extra
+            emitted, has_meta, _, has_packed = extra
             for name, item in emitted:
                 for span in packet.spans:
                     span.n_left += 1
                 self.emitted.append((name, item, packet.spans))
             self.has_meta = self.has_meta or has_meta
+            self.has_packed = self.has_packed or has_packed
 
     def weigh(self, packet: Packet) -> None:
         """Note how much a packet holds."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 
 from .._engine.current import ItemState, running
+from .._memory.cargo import ASIDE_FROM
 from ..graph.inside import finished
 from .items import BATCH, DROP, Carried, Drop, Failure, To, noted
+from .packed import apart
 from .weight import LARGE, LIGHT, nbytes_of
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     Step = tuple[int, Any, str]
     Program = tuple[Step, ...]
     Outcome = tuple[list[Any], list[int] | None, int]
-    Extra = tuple[list[tuple[str, Any]], bool, int]
+    Extra = tuple[list[tuple[str, Any]], bool, int, bool]
     Answer = tuple[list[Any], list[int] | None, int, Extra | None]
 
 MAP: Final = 0
@@ -52,7 +54,7 @@ NEXT: Final = 7
 class State(ItemState):
     """What holds for the items of one call; `meta` is that of the value which is on its way at the moment."""
 
-    __slots__ = ("handler", "keep", "n_left")
+    __slots__ = ("handler", "is_packed", "keep", "n_left", "nbytes")
 
     def __init__(
         self, keep: bool, handler: Callable[..., object] | None, names: tuple[str, ...] = ()
@@ -61,11 +63,13 @@ class State(ItemState):
         self.keep = keep
         self.handler = handler
         self.n_left = 0
+        self.nbytes = 0
+        self.is_packed = False  # some outputs stay packed
 
     def extra(self) -> Extra | None:
         """Give what else there is to tell, if anything."""
-        if self.emitted or self.has_meta or self.n_left:
-            return self.emitted, self.has_meta, self.n_left
+        if self.emitted or self.has_meta or self.n_left or self.is_packed:
+            return self.emitted, self.has_meta, self.n_left, self.is_packed
         return None
 
 
@@ -84,12 +88,14 @@ def run_items(
     handler: Callable[..., object] | None,
     items: list[Any],
     names: tuple[str, ...] = (),
+    to_pack: int = 0,
 ) -> Answer:
     """Run a program over items; `base` is the position of the first, for a split at its head.
 
     Gives the outputs, how many each item has (None: one each), how many of them are failures, and, if there is any of it,
     what was emitted into the side streams `names`, whether items have a meta, and how many items at the end were not
-    begun, because the outputs have become large.  Without `keep` the first error is raised.
+    begun, because the outputs have become large, and whether some stay packed, as large ones do if they are to.  Without
+    `keep` the first error is raised.
     """
     state = State(keep, handler, names)
     token = running.item.set(state)
@@ -97,6 +103,9 @@ def run_items(
         outs, counts, n_failed = _run(steps, base, items, state)
     finally:
         running.item.reset(token)
+    if to_pack and state.nbytes >= ASIDE_FROM:
+        outs = [out if type(out) in LIGHT else apart(out, to_pack) for out in outs]
+        state.is_packed = True
     return outs, counts, n_failed, state.extra()
 
 
@@ -163,6 +172,7 @@ def _run(steps: Program, base: int, items: list[Any], state: State) -> Outcome:
         if nbytes > LARGE and i + 1 < len(items):
             state.n_left = len(items) - i - 1
             break
+    state.nbytes = nbytes
     return outs, counts, n_failed
 
 

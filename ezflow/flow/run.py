@@ -19,6 +19,7 @@ from __future__ import annotations
 from _thread import allocate_lock
 from collections import deque
 from concurrent.futures import CancelledError
+from contextlib import ExitStack
 from functools import partial
 from time import monotonic, perf_counter, perf_counter_ns
 from typing import TYPE_CHECKING, Any
@@ -30,8 +31,9 @@ from .counting import Ledger
 from .feeder import Feeder
 from .hand import PieceHere
 from .hands import Hands
-from .items import Failure, noted, plain
+from .items import Failure, noted
 from .machine import Machine, Settings
+from .packed import told
 from .plan import build
 from .side import Sides
 
@@ -59,6 +61,8 @@ class Listener:
         self._bell.acquire()
         self._has_news = False
         self._is_awaited = False
+        self.is_stopped = False
+        """Whether nobody wants the end of the run any more."""
         self._waker: Callable[[], None] | None = None
 
     def expect(self, slot: Any, job: Any, hand: Any) -> None:
@@ -74,6 +78,11 @@ class Listener:
         """Hear of a source that there is something (any thread)."""
         self._has_news = True
         self.ring()
+
+    def stop(self) -> None:
+        """Hear that the run is to end (any thread); the mover ends it, as soon as the source lets it."""
+        self.is_stopped = True
+        self.tell()
 
     def ring(self) -> None:
         """Wake the mover, if it waits."""
@@ -191,6 +200,8 @@ class Run:
         self._note_consumer()
         try:
             while True:
+                if self.listener.is_stopped:
+                    raise CancelledError
                 found = self._next()
                 if found is not None or self.is_over:
                     return found
@@ -234,8 +245,6 @@ class Run:
                         await self.listener.wait_async(self._patience(), pending)
                 self._tick()
         except BaseException as error:
-            if self._pending is not None:
-                self._pending.cancel()
             self._fail(error)
             raise
 
@@ -288,7 +297,7 @@ class Run:
                 try:
                     cause = _set_up_error(error, job)
                     if cause is not None:
-                        raise noted(cause, job.op.note, plain(job.items[0]))
+                        raise noted(cause, job.op.note, told(job.items[0]))
                     machine.failed(job, error)
                 finally:
                     error = cause = None
@@ -301,7 +310,7 @@ class Run:
             if (
                 error is not None
             ):  # it could not be unpickled; its generator is stopped with the run, or yields on
-                raise noted(error, sink.job.op.note, plain(sink.job.items[0]))
+                raise noted(error, sink.job.op.note, told(sink.job.items[0]))
         finally:
             error = None
         streams: Any = sink.job.op
@@ -347,6 +356,7 @@ class Run:
                 break
         else:
             has_ended = not items
+            self._source = iter(())  # not asked again: an iterator over a pipe or a counter may begin anew
         self.ledger.source_nanos += perf_counter_ns() - began
         machine.end() if has_ended else machine.put(items)
         self._post()
@@ -456,20 +466,46 @@ class Run:
         for view in views:
             view.close()
         hands, self._hands = self._hands, _NO_HANDS
-        hands.close()
-        self.listener.expected.clear()
-        self.listener.inbox.clear()
         source, self._source = self._source, iter(())
-        for collect in [one for machine in self.machines for one in machine.collects]:
-            close = getattr(collect.collector, "close", None)
-            if close is not None:
-                close()
+        with ExitStack() as closing:  # from the last one up; all of them, whatever one of them raises
+            closing.callback(self._close_source, source, hands.loop)
+            for collect in [one for machine in self.machines for one in machine.collects]:
+                close = getattr(collect.collector, "close", None)
+                if close is not None:
+                    closing.callback(close)
+            closing.callback(self.listener.inbox.clear)
+            closing.callback(self.listener.expected.clear)
+            closing.callback(hands.close)
+
+    def _close_source(self, source: Any, loop: Any) -> None:
+        """Close the source, if it is a generator."""
         close = getattr(source, "close", None)
         if close is not None and (hasattr(source, "gi_frame") or isinstance(source, Feeder)):
             try:
                 close()
             except ValueError:
                 pass  # it is running: its own error ends the run
+        pending, self._pending = self._pending, None
+        if loop and (pending is not None or getattr(source, "ag_frame", None) is not None):
+            self._leave_loop(loop, pending, source)
+
+    closing: Any = None
+    """The task that closes an async source, if one was open at the end."""
+
+    def _leave_loop(self, loop: asyncio.AbstractEventLoop, pending: Any, source: Any) -> None:
+        """Have an async source closed in its loop, from which alone it can be awaited."""
+        from asyncio import get_running_loop
+
+        def begin() -> None:
+            if pending is not None:
+                pending.cancel()
+            self.closing = loop.create_task(_close_async(pending, source))
+
+        try:
+            is_here = get_running_loop() is loop
+        except RuntimeError:
+            is_here = False
+        begin() if is_here else call_in_loop(loop, begin)
 
 
 class _NoHands:
@@ -492,6 +528,18 @@ async def _next_of(source: AsyncIterator[Any]) -> list[Any]:
         return [await source.__anext__()]
     except StopAsyncIteration:
         return []
+
+
+async def _close_async(pending: Any, source: Any) -> None:
+    """Wait for the end of the wait for an async source's next item, and close the source if it is a generator."""
+    from asyncio import wait
+
+    if pending is not None:
+        await wait([pending])
+        if not pending.cancelled():
+            pending.exception()  # it came too late for anybody
+    if hasattr(source, "ag_frame"):
+        await source.aclose()
 
 
 def _set_up_error(error: BaseException, job: Any) -> BaseException | None:

@@ -12,7 +12,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from .early import Groups
-from .items import DROP, Failure, noted, plain
+from .items import DROP, Failure, noted
+from .packed import told
 from .packet import Packet
 from .work import Work
 
@@ -97,12 +98,12 @@ class Streams(Work):
         """Take the failure of an item: behind what it has given so far."""
         self._ended(job)
         (item,) = job.items
-        noted(error, self.note, plain(item))
+        noted(error, self.note, told(item))
         if not self.keep:
             raise error
         line = self._lines.pop(job)
         if self.handler is None:
-            line.pieces.append(([Failure(error, plain(item), self.note)], 1))
+            line.pieces.append(([Failure(error, told(item), self.note)], 1))
         elif (value := self.handler(error)) is not DROP:
             line.pieces.append(([value], 0))
         line.is_done = True

@@ -9,6 +9,7 @@ from .._engine.current import running
 from .._map import Slot
 from .._sealed import SealedError
 from ..graph.handles import Value
+from .hand import opened
 from .items import Carried
 from .program import State, run_items
 
@@ -106,7 +107,7 @@ class _LoopThread:
 async def _answer(job: Job, names: tuple[str, ...]) -> Any:
     """Await what the function gives for an item, then do the rest as every other hand does."""
     work = job.op
-    (item,) = job.items
+    (item,) = opened(job)
     (kind, fn, note), *rest = work.program
     state = State(work.keep, work.handler, names)
     running.item.set(state)  # of this task, which has a context of its own

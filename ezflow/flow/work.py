@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..result import Result
 from .gauge import Gauge
-from .items import DROP, Carried, Failure, noted, plain
+from .items import DROP, Carried, Failure, noted
+from .packed import plain, spread, told
 from .packet import Gate, Operation, Packet
 from .program import ROUTE, SPLIT, run_items
 from .weight import LARGE, nbytes_in, nbytes_of
@@ -100,6 +101,7 @@ class Work(Operation):
         self.is_enveloped = False  # its failures are data for the next
         self.streams = False  # gives outputs while a call runs
         self.is_async = False  # runs here, many at once, one item in a call
+        self.to_pack: int | None = None  # whether its large outputs stay packed, as another call takes them
         kind, what, _ = program[0]
         if kind in (SPLIT, ROUTE):
             self.targets = what[3] if kind == SPLIT else what[1]
@@ -141,6 +143,8 @@ class Work(Operation):
             split = _Split(packet, places, 1)
             clock = self.machine.clock
             began = clock()
+            if self.machine.has_packed:
+                items = list(map(spread, items))
             *outcome, extra = run_items(self.program, base, self.keep, self.handler, items)
             split.parts[0] = outcome
             self.machine.note(extra, packet)
@@ -205,7 +209,7 @@ class Work(Operation):
         self.n_running -= 1
         self.gauge.n_running -= len(job.items)
         if not self.keep:
-            raise noted(error, self.note, plain(job.items[0])) if len(job.items) == 1 else error
+            raise noted(error, self.note, told(job.items[0])) if len(job.items) == 1 else error
         if len(job.items) > 1:
             job.parts = [None] * len(job.items)
             job.n_left = len(job.items)
@@ -215,9 +219,9 @@ class Work(Operation):
                 self.waiting.append(single)
             return
         (item,) = job.items
-        noted(error, self.note, plain(item))
+        noted(error, self.note, told(item))
         if self.handler is None:
-            outcome: Outcome = [Failure(error, plain(item), self.note)], None, 1
+            outcome: Outcome = [Failure(error, told(item), self.note)], None, 1
         else:
             value = self.handler(error)
             outcome = ([], [0], 0) if value is DROP else ([value], None, 0)
@@ -259,7 +263,7 @@ def _enveloped(out: Any) -> Any:
     """Give the `Result` of an output or failure, which is data."""
     if type(out) is Failure:
         return Result[object](err=out.error, item=out.item, stage=out.note)
-    return Carried(Result(out.value), out.meta) if type(out) is Carried else Result(out)
+    return Carried(Result(plain(out)), out.meta) if type(out) is Carried else Result(plain(out))
 
 
 def _together(parts: list[Any]) -> Outcome:

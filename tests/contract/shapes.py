@@ -178,3 +178,10 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, list | tuple):
         return len(a) == len(b) and all(map(same, a, b))
     return bool(a == b)
+
+
+def set_spare_seconds(seconds: float) -> None:
+    """Have this worker give back sooner what it does not use."""
+    from ezflow._engine import worker
+
+    worker.SPARE_SECONDS = seconds  # type: ignore[misc]  # a constant, for everybody else

@@ -9,13 +9,22 @@ import pickle
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ezflow import CallTimeout, GraphError, PicklingError, ProcessPoolExecutor, Result, WorkerDied, task
+from ezflow import (
+    CallTimeout,
+    GraphError,
+    PicklingError,
+    ProcessPoolExecutor,
+    Result,
+    Stage,
+    WorkerDied,
+    task,
+)
 from ezflow.flow.flow import Flow
 from ezflow.flow.items import DROP
 from ezflow.flow.kit import (
@@ -213,6 +222,111 @@ def test_break_stops_an_endless_flow(pool: ProcessPoolExecutor) -> None:
     assert pool.submit(work.inc, 1).result(LIMIT) == 2
 
 
+@pytest.mark.parametrize("when", ["at once", "while it runs", "while it waits"])
+def test_cancelling_the_future_of_a_run_stops_it(
+    pool: ProcessPoolExecutor, tmp_path: Path, when: str
+) -> None:
+    begun, closed = threading.Event(), threading.Event()
+
+    def source() -> Iterator[int]:
+        try:
+            for n in itertools.count():
+                if n == 3:
+                    begun.set()
+                yield n
+        finally:
+            closed.set()
+
+    hangs = graphwork.hang if when == "while it waits" else work.inc
+    future = Flow(Iter(source), hangs).on(pool).submit()
+    if when != "at once":
+        assert begun.wait(LIMIT)
+
+    assert future.cancel()
+
+    assert when == "at once" or closed.wait(LIMIT)  # at once: its source may never have begun
+    with pytest.raises(CancelledError):
+        future.result(LIMIT)
+    assert pool.submit(work.inc, 1).result(LIMIT) == 2
+
+
+def test_waiting_for_a_run_in_asyncio_may_be_given_up(pool: ProcessPoolExecutor) -> None:
+    begun, closed = threading.Event(), threading.Event()
+
+    def source() -> Iterator[int]:
+        try:
+            for n in itertools.count():
+                begun.set()
+                yield n
+        finally:
+            closed.set()
+
+    async def main() -> None:
+        waiting = asyncio.ensure_future(awaited(Flow(work.inc).on(pool).submit(source())))
+        await asyncio.sleep(0)  # it has begun to wait
+        await asyncio.to_thread(begun.wait, LIMIT)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    async def awaited(future: Any) -> Any:
+        return await future
+
+    asyncio.run(main())
+    assert closed.wait(LIMIT)
+
+
+@pytest.mark.parametrize("how", ["aclose", "close", "drop", "error", "timeout"])
+@pytest.mark.parametrize("waits", [True, False])
+def test_async_source_is_closed_with_the_run(pool: ProcessPoolExecutor, how: str, waits: bool) -> None:
+    """Also one whose next item is waited for: no task is left behind."""
+
+    async def main() -> None:
+        closed = asyncio.Event()
+
+        async def source() -> AsyncIterator[int]:
+            try:
+                for n in itertools.count() if not waits else range(3):
+                    yield n
+                await asyncio.Event().wait()
+            finally:
+                closed.set()
+
+        async def consume() -> None:
+            stream = Flow(work.inc).on(pool).stream(source())
+            async for out in stream:
+                if how == "timeout" and waits:
+                    continue
+                if out == 3:
+                    if how == "aclose":
+                        await stream.aclose()
+                        assert closed.is_set()
+                    elif how == "close":
+                        stream.close()
+                    elif how != "drop":
+                        raise ZeroDivisionError
+                    break
+
+        if how == "timeout" and waits:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(consume(), 0.5)
+        elif how in ("error", "timeout"):
+            with pytest.raises(ZeroDivisionError) as caught:
+                await consume()
+            caught.value.__traceback__ = None  # its frames hold the stream
+            del caught
+        else:
+            await consume()
+        gc.collect()
+
+        await asyncio.wait_for(closed.wait(), LIMIT)
+        async with asyncio.timeout(LIMIT):
+            while len(asyncio.all_tasks()) > 1:
+                await asyncio.sleep(0)
+
+    asyncio.run(main())
+
+
 def test_batch_is_let_out_while_the_source_waits(pool: ProcessPoolExecutor) -> None:
     gate = threading.Event()
 
@@ -354,6 +468,49 @@ def test_stage_is_torn_down_when_the_run_is_closed(
     assert "teardown" in life.read_text()
 
 
+@pytest.mark.parametrize("kind", [StopIteration, StopAsyncIteration])
+@pytest.mark.parametrize("on", ["process", "thread", "inline"])
+def test_error_that_ends_loops_does_not_end_the_consumers_loop(
+    pool: ProcessPoolExecutor, default_executors: None, kind: type[Exception], on: str
+) -> None:
+    """Or items were lost without a word."""
+
+    def stop(x: int) -> int:
+        if x == 3:
+            raise kind
+        return x
+
+    flow = Flow(stop).on(pool if on == "process" else on)
+
+    async def main() -> list[int]:
+        return [out async for out in flow.stream(range(6))]
+
+    with pytest.raises(RuntimeError if kind is StopIteration else kind) as caught:
+        list(flow.stream(range(6)))
+    assert "with the item 3" in notes(caught.value)
+    with pytest.raises(RuntimeError):
+        asyncio.run(main())
+    assert [result.ok for result in flow.results().stream(range(6))] == [0, 1, 2, None, 4, 5]
+
+
+def test_source_is_not_asked_again_after_its_end(pool: ProcessPoolExecutor) -> None:
+    """Some go on then, which would be an endless flow: an interactive standard input, or a counter like this."""
+
+    class Counter:
+        n = 0
+
+        def __iter__(self) -> Iterator[int]:
+            return self
+
+        def __next__(self) -> int:
+            self.n += 1
+            if self.n == 3:
+                raise StopIteration
+            return self.n
+
+    assert list(itertools.islice(Flow(work.inc).on(pool).stream(Counter()), 9)) == [2, 3]
+
+
 def test_failing_setup_fails_the_run_with_its_error(pool: ProcessPoolExecutor) -> None:
     with pytest.raises(OSError, match="no such model") as caught:
         list(Flow(work.inc, work.BadSetup()).on(pool).stream(range(9)))
@@ -376,6 +533,32 @@ def test_failing_teardown_is_raised_after_the_outputs(pool: ProcessPoolExecutor)
     assert [next(stream), next(stream)] == [1, 2]
     with pytest.raises(OSError, match="cannot clean up"):
         next(stream)
+
+
+class BadEnd(Stage):
+    def do(self, item: Any) -> Any:
+        return item
+
+    def teardown(self) -> None:
+        raise ZeroDivisionError
+
+
+def test_failing_teardown_does_not_keep_the_rest_of_a_stopped_run(pool: ProcessPoolExecutor) -> None:
+    """The worker of the other stage, and the source: `no_leaks` looks for what is left."""
+    closed = threading.Event()
+
+    def source() -> Iterator[int]:
+        try:
+            yield from itertools.count()
+        finally:
+            closed.set()
+
+    stream = Flow(BadEnd().on("inline"), work.Passing()).on(pool).stream(source())
+    assert next(stream) == 0
+
+    with pytest.raises(ZeroDivisionError):
+        stream.close()
+    assert closed.is_set()
 
 
 def test_stage_is_set_up_again_where_a_worker_died(pool: ProcessPoolExecutor, tmp_path: Path) -> None:

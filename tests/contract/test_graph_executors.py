@@ -25,7 +25,8 @@ def loky() -> Any:
 
 def distributed() -> Any:
     module = pytest.importorskip("distributed")
-    client = module.Client(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None)
+    free_port = ":0"  # without a word all clusters want the same
+    client = module.Client(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=free_port)
     executor = client.get_executor()
     executor.end = client.close
     return executor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import os
@@ -18,7 +19,7 @@ import pytest
 from ezflow import PicklingError, ProcessPoolExecutor, Ref, WorkerDied, put
 from ezflow._memory import lending, segments
 from tests import work
-from tests.contract.gates import LIMIT, wait_gone, wait_until
+from tests.contract.gates import LIMIT, Gate, wait_gone, wait_until
 
 np = pytest.importorskip("numpy")
 from tests.contract import shapes  # noqa: E402
@@ -598,6 +599,41 @@ def test_memory_goes_back_to_the_system(make_pool: MakePool, monkeypatch: pytest
 
     wait_until(lambda: not segments._open_segments, "the segments")
     wait_until(lambda: n_lent(pool) == 0, "the loans")
+
+
+def test_worker_gives_memory_back_also_when_a_call_it_has_was_taken_back(
+    make_pool: MakePool, tmp_path: Path
+) -> None:
+    pool = make_pool(1, initializer=shapes.set_spare_seconds, initargs=(0.1,))
+    gate = Gate(tmp_path)
+    array = pool.submit(shapes.echo, np.ones(500_000)).result(LIMIT)
+    (pid,) = pool._processes
+    list(pool.map(abs, range(200)))  # quick calls, so others are sent ahead
+    running, *sent_ahead = [
+        pool.submit(work.pass_gate, *gate.args()),
+        *(pool.submit(abs, i) for i in range(20)),
+    ]
+    gate.wait_arrived()
+    assert all(
+        future.cancel() for future in sent_ahead
+    )  # the worker has some, and waits for the word to begin
+    assert segments_of(pid)
+
+    gate.open()
+    running.result(LIMIT)
+    del array
+    gc.collect()
+
+    wait_until(lambda: not segments_of(pid), "the segments of the worker")
+
+
+def segments_of(pid: int) -> list[str]:
+    """Give the open segments of a process."""
+    found = []
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found.append(os.readlink(fd))
+    return [name for name in found if "memfd" in name]
 
 
 PROGRAM = """

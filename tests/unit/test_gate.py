@@ -167,9 +167,8 @@ def test_main_thread_waits_in_growing_pieces_and_others_in_one() -> None:
 
     assert elsewhere.waits == [100.0]
     assert here.waits[:3] == [0.05, 0.1, 0.2]
-    assert max(here.waits) == 3.2
     assert sum(here.waits) == pytest.approx(100.0)
-    assert len(here.waits) == 37  # 0.35 wake-ups a second
+    assert len(here.waits) == 11
 
 
 def interrupt_when_main_thread_sleeps() -> None:

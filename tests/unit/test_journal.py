@@ -28,7 +28,7 @@ def note(book: Journal, *spans: tuple[int, int]) -> None:
     """Note stretches of the source ``range``."""
     machine = Machine(Settings())
     machine.spans_done = [Span(start, stop, mark_of(stop - 1)) for start, stop in spans]
-    book.note(machine)
+    book.note([machine])
 
 
 def write(path: Path, *spans: tuple[int, int]) -> None:

@@ -29,6 +29,7 @@ LIBRARIES = {
     "pyper": "pyper",
     "mpyx": "mpyx",
 }
+LARGE = {200_000: 600, 2_000_000: 200, 20_000_000: 40}  # items of each size in bytes
 SLOW = {"pypeln", "pyper", "mpyx"}  # they get fewer items, or a round takes half an hour
 
 
@@ -43,7 +44,7 @@ def main() -> int:
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=4)
-    parser.add_argument("--only", default="", help="a library, or 'memory'")
+    parser.add_argument("--only", default="", help="a library, 'memory', or 'large'")
     args = parser.parse_args()
     print(
         f"Python {sys.version.split()[0]}, {args.workers} workers, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}"
@@ -65,6 +66,8 @@ def main() -> int:
             else f"{statistics.median(found):12,.0f} items/s   {min(found):,.0f} to {max(found):,.0f}"
         )
         print(f"{name:28} {text}")
+    if args.only in ("", "large"):
+        show_large(args.rounds, args.workers)
     if args.only in ("", "memory"):
         cell = measured(["memory", "ezflow", str(args.long), str(args.workers)])
         if cell is None:
@@ -74,6 +77,24 @@ def main() -> int:
             f" {cell['last_mb']:.0f} MB at the end, {cell['most_mb']:.0f} MB at most; {cell['rate']:,.0f} items/s"
         )
     return 0
+
+
+def show_large(rounds: int, workers: int) -> None:
+    """Print what large arrays cost that go through four stages: ours, and nested maps of the standard pool."""
+    print("\narrays through four stages     items/s   parent's CPU per item   parent's memory at most")
+    for nbytes, n in LARGE.items():
+        cells: dict[str, list[dict[str, float]]] = {"ezflow": [], "nested map": []}
+        for _ in range(rounds):
+            for name, found in cells.items():
+                cell = measured(["large", name, str(n), str(workers), str(nbytes)])
+                if cell is not None:
+                    found.append(cell)
+        for name, found in cells.items():
+            rate, cpu, most = (
+                statistics.median(cell[key] for cell in found) for key in ("rate", "cpu_ms", "most_mb")
+            )
+            print(f"{nbytes / 1e6:6.1f} MB  {name:12} {rate:16,.0f} {cpu:17.2f} ms {most:18,.0f} MB")
+    print()
 
 
 def measured(args: list[str]) -> dict[str, float] | None:

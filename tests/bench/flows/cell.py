@@ -1,11 +1,13 @@
-"""One cell of the table: ``python -m tests.bench.flows.cell rate|memory LIBRARY ITEMS WORKERS`` prints JSON."""
+"""One cell of the table: ``python -m tests.bench.flows.cell rate|memory|large LIBRARY ITEMS WORKERS [BYTES]`` prints JSON."""
 
 from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import functools
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -127,9 +129,46 @@ def memory(n: int, workers: int) -> dict[str, float]:
     return {"first_mb": tail[0], "last_mb": tail[-1], "most_mb": max(tail), "rate": n / seconds}
 
 
+def large(library: str, n: int, workers: int, nbytes: int) -> dict[str, float]:
+    """Stream large arrays through four stages in processes, each a call of its own."""
+    make = functools.partial(stages.image, nbytes=nbytes)
+    if library == "ezflow":
+        from ezflow import As, Flow, ProcessPoolExecutor
+
+        pool = ProcessPoolExecutor(workers)
+        apart = [As(workers, fn) for fn in (make, stages.brighter, stages.brighter, stages.mean)]
+        flow = Flow(*apart).on(pool)
+
+        def start(n: int) -> Iterable[Any]:
+            return flow.stream(range(n))
+    else:
+        standard = concurrent.futures.ProcessPoolExecutor(workers)
+
+        def start(n: int) -> Iterable[Any]:
+            found: Iterable[Any] = range(n)
+            for fn in (make, stages.brighter, stages.brighter, stages.mean):
+                found = standard.map(fn, found)
+            return found
+
+    list(start(2 * workers))
+    used, began = time.process_time(), time.perf_counter()
+    count = sum(1 for _ in start(n))
+    assert count == n, count
+    return {
+        "rate": n / (time.perf_counter() - began),
+        "cpu_ms": 1000 * (time.process_time() - used) / n,
+        "most_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
+    }
+
+
 if __name__ == "__main__":
-    kind, name, items, count = sys.argv[1:]
-    answer = rate(name, int(items), int(count)) if kind == "rate" else memory(int(items), int(count))
+    kind, name, items, count, *more = sys.argv[1:]
+    if kind == "rate":
+        answer = rate(name, int(items), int(count))
+    elif kind == "large":
+        answer = large(name, int(items), int(count), int(more[0]))
+    else:
+        answer = memory(int(items), int(count))
     print(json.dumps(answer), flush=True)
     for pid in descendants(os.getpid()):  # pipelines of others, and their processes, do not always end
         with contextlib.suppress(ProcessLookupError):

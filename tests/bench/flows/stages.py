@@ -1,6 +1,8 @@
-"""Trivial stages."""
+"""Trivial stages, and stages on images."""
 
 from __future__ import annotations
+
+from typing import Any
 
 
 def inc(x: int) -> int:
@@ -17,3 +19,17 @@ def dec(x: int) -> int:
 
 def most(x: int) -> bool:
     return x % 10 != 0
+
+
+def image(i: int, nbytes: int) -> Any:
+    import numpy as np
+
+    return np.full(nbytes, i % 250, np.uint8)
+
+
+def brighter(image: Any) -> Any:
+    return image + 1
+
+
+def mean(image: Any) -> float:
+    return float(image[::4096].mean())
