@@ -34,9 +34,13 @@ def lose_locks(futures: list[Future[Any]]) -> None:
     thread.join(LIMIT)
 
 
-def test_futures_whose_locks_are_lost_are_settled_all_the_same(pool: ProcessPoolExecutor) -> None:
-    futures = [pool.submit(time.sleep, 0.2), *(pool.submit(work.square, i) for i in range(200))]
-    lose_locks(futures)
+def test_futures_whose_locks_are_lost_are_settled_all_the_same(
+    pool: ProcessPoolExecutor, tmp_path: Path
+) -> None:
+    wait = Wait(tmp_path)
+    futures = [pool.submit(work.pass_gate, *wait.args()), *(pool.submit(work.square, i) for i in range(200))]
+    lose_locks(futures)  # none of them has ended: a lock that is lost behind the end is nobody's to give up
+    wait.open()
 
     # More than one a second would not do, but how many a second is not for a test.
     assert concurrent.futures.wait([pool.submit(work.square, 3)], LIMIT).done
