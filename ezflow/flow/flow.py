@@ -168,9 +168,16 @@ class Flow(Words, Shown, OfFlows):
         -------
         Flow
             A copy; this one stays as it is.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `n` is no whole number, or less than 1.
         """
-        if not isinstance(n, int) or isinstance(n, bool) or n < 1:
-            raise ValueError(f"max_pending takes a whole number of items, 1 or more, not {n!r}")
+        if not isinstance(n, int) or isinstance(n, bool):
+            raise TypeError(f"max_pending takes a whole number of items, not {n!r:.60}")
+        if n < 1:
+            raise ValueError(f"max_pending takes 1 or more, not {n}")
         return self._with(max_pending=n)
 
     # ---------------------------------------------------------------- running

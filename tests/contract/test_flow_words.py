@@ -283,3 +283,11 @@ def test_dead_letters_are_items_of_the_source(
     outcome = Flow(*stages, bad, work.inc).on(pool if on == "pool" else on).results().run(range(4))
 
     assert [one.origin for one in outcome.failures] == origins
+
+
+@pytest.mark.parametrize(
+    ("n", "kind"), [(None, TypeError), (1.5, TypeError), (True, TypeError), (0, ValueError), (-1, ValueError)]
+)
+def test_max_pending_takes_whole_numbers_from_one_on(n: Any, kind: type[Exception]) -> None:
+    with pytest.raises(kind, match="max_pending takes"):
+        Flow(work.inc).max_pending(n)
