@@ -188,6 +188,15 @@ def interrupt_when_main_thread_sleeps() -> None:
     signal.pthread_kill(threading.get_ident(), signal.SIGINT)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Raise at Ctrl-C, also where the test run was started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals")
 @pytest.mark.parametrize("way", ["result", "map", "stream", "wait", "shutdown", "flow"])
 def test_interrupt_that_another_thread_took_is_seen(
