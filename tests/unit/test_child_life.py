@@ -25,6 +25,7 @@ import multiprocessing, os, signal, sys, threading, time
 from ezflow._engine.child import Starter
 from tests import child_mains
 from tests.child_mains import Remote, wait_dead, until, is_alive
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a run in the background ignores it
 method = sys.argv[1]
 def make(**options):
     global starter
