@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ._memory.borrowing import Shipment
+    from ._memory.cargo import Part
 
 
 class SealedAnswer:
@@ -104,26 +105,23 @@ class SealedAnswer:
 
     def _handle(self) -> object:
         """Make a handle to the value."""
-        shipment, self._beside = self._beside, None
-        if shipment is None or isinstance(shipment, OSError | list | Ref):
-            raise (
-                shipment
-                if isinstance(shipment, OSError)
-                else RuntimeError("the value did not come with its answer")
-            )
-        return Ref[object](shipment.parts(), loads(self._payload))
+        return Ref[object](self._parts(), loads(self._payload))
 
-    def _open_around(self) -> object:
-        """Rebuild the value around handles to those of its parts that stay packed."""
+    def _parts(self) -> list[Part]:
+        """Give what came beside the answer, unopened, once."""
         shipment, self._beside = self._beside, None
         if isinstance(shipment, OSError):
             raise shipment
         if shipment is None or isinstance(shipment, list | Ref):
             raise RuntimeError("the value did not come with its answer")
+        return shipment.parts()
+
+    def _open_around(self) -> object:
+        """Rebuild the value around handles to those of its parts that stay packed."""
+        parts = self._parts()
         from ._memory.segments import open_here
 
         (n_kept,) = N_KEPT.unpack_from(self._payload)
-        parts = shipment.parts()
         if len(self._payload) == N_KEPT.size:  # the pickle is large itself
             data, *own = open_here([parts.pop(), *parts[:-n_kept]])
         else:

@@ -225,10 +225,12 @@ def _number(name: str, value: float) -> float:
         raise TypeError(f"{name} takes a number, not {value!r}") from None
 
 
-def whole_number(name: str, value: int) -> int:
+def whole_number(name: str, value: int, least: int | None = None) -> int:
     """Check a whole number."""
     if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} takes a whole number, not {value!r}")
+        raise TypeError(f"{name} takes a whole number, not {value!r:.60}")
+    if least is not None and value < least:
+        raise ValueError(f"{name} takes {least} or more, not {value}")
     return value
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from .._engine.current import running
-from .._memory.cargo import ASIDE_FROM
 from .items import Carried, Failure
-from .packed import apart
-from .program import State, carrying, outputs_of, run_items
+from .program import State, carrying, outputs_of, pack_large, run_items
 from .weight import LARGE, LIGHT, nbytes_of
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
@@ -39,7 +37,7 @@ def run_pieces(
     token = running.item.set(state)
     try:
         outs: list[Any] = []
-        n_failed = nbytes = 0
+        n_failed = 0
         began = perf_counter()
         value = item
         if type(item) is Carried:
@@ -51,25 +49,19 @@ def run_pieces(
             elif state.meta is not None:
                 out = carrying(out, state.meta)
             outs.append(out)
-            nbytes += 0 if type(out) in LIGHT else nbytes_of(out)
-            if len(outs) >= PIECE or nbytes > LARGE or perf_counter() - began > OLD:
-                yield _piece(outs, nbytes, to_pack, state), n_failed, state.extra()
+            state.nbytes += 0 if type(out) in LIGHT else nbytes_of(out)
+            if len(outs) >= PIECE or state.nbytes > LARGE or perf_counter() - began > OLD:
+                yield pack_large(outs, state, to_pack), n_failed, state.extra()
                 state.emitted = []
-                outs, n_failed, nbytes = [], 0, 0
+                outs, n_failed, state.nbytes = [], 0, 0
                 began = perf_counter()
         if outs or state.emitted:
-            yield _piece(outs, nbytes, to_pack, state), n_failed, state.extra()
+            yield pack_large(outs, state, to_pack), n_failed, state.extra()
     finally:
         try:
             running.item.reset(token)
         except ValueError:  # closed in another context
             pass
-
-
-def _piece(outs: list[Any], nbytes: int, to_pack: int, state: State) -> list[Any]:
-    """Give the outputs of a piece, the large ones to stay packed."""
-    state.is_packed = to_pack != 0 and nbytes >= ASIDE_FROM
-    return [out if type(out) in LIGHT else apart(out, to_pack) for out in outs] if state.is_packed else outs
 
 
 def run_again(retry: tuple[int, Any, float, float], *args: Any) -> tuple[Answer, int]:

@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..graph.nodes import OfFlows
+from ..options import whole_number
 from .counting import NOTHING_YET
 from .items import Failure
 from .kit import Origin
@@ -174,11 +175,7 @@ class Flow(Words, Shown, OfFlows):
         TypeError, ValueError
             If `n` is no whole number, or less than 1.
         """
-        if not isinstance(n, int) or isinstance(n, bool):
-            raise TypeError(f"max_pending takes a whole number of items, not {n!r:.60}")
-        if n < 1:
-            raise ValueError(f"max_pending takes 1 or more, not {n}")
-        return self._with(max_pending=n)
+        return self._with(max_pending=whole_number("max_pending", n, 1))
 
     # ---------------------------------------------------------------- running
 

@@ -97,7 +97,7 @@ class Fork(Operation):
         del self.waiting[packet.number]
         outs: list[Any] = []
         counts: list[int] = []
-        reads = [_Groups(part) for part in parts if part is not None]
+        reads = [GroupReader(part) for part in parts if part is not None]
         origins: list[Origin] | None = None if parent.origins is None else []
         for i, item in enumerate(parent.items):
             n = len(outs)
@@ -124,7 +124,7 @@ class Fork(Operation):
         parent.origins = origins
         self.give(parent)
 
-    def join(self, i: int, item: Any, memo: Any, reads: list[_Groups], outs: list[Any]) -> None:
+    def join(self, i: int, item: Any, memo: Any, reads: list[GroupReader], outs: list[Any]) -> None:
         """Add what came of one item."""
         raise NotImplementedError
 
@@ -147,7 +147,7 @@ class Fork(Operation):
         return [] if value is DROP else [value]
 
 
-class _Groups:
+class GroupReader:
     """Reads what a branch gave, group by group."""
 
     __slots__ = ("_counts", "_i", "_items", "_origins", "_start", "_told")
@@ -182,6 +182,24 @@ class _Groups:
 class Sends(Fork):
     """Sends each item to one branch; of those that could not be sent, the memo has what stands for them."""
 
+    def choose(self, item: Any, packet: Packet) -> Any:
+        """Give the branch for an item; a list stands for what failed."""
+        raise NotImplementedError
+
+    def enter(self, packet: Packet) -> None:
+        """Send a packet into the branches."""
+        items: list[list[Any]] = [[] for _ in self.branches]
+        memo: list[Any] = []
+        for item in packet.items:
+            if packet.has_failures and type(item) is Failure:
+                memo.append(-1)
+                continue
+            found = self.choose(item, packet)
+            memo.append(found)
+            if type(found) is not list:
+                items[found].append(item.item if type(item) is To else item)
+        self.send(packet, items, memo)
+
     def branches_of(self, i: int, memo: Any) -> Any:
         """Give the one."""
         found = memo[i]
@@ -192,7 +210,7 @@ class Sends(Fork):
         found = memo[i]
         return found if isinstance(found, list) else None
 
-    def join(self, i: int, item: Any, memo: Any, reads: list[_Groups], outs: list[Any]) -> None:
+    def join(self, i: int, item: Any, memo: Any, reads: list[GroupReader], outs: list[Any]) -> None:
         """Add what came of one item."""
         found = memo[i]
         outs += found if isinstance(found, list) else reads[found].next()
@@ -207,25 +225,11 @@ class Deals(Sends):
         self._n = 0
         self.gate = Gate(ordered=machine.settings.ordered)
 
-    def enter(self, packet: Packet) -> None:
-        """Send a packet into the branches."""
-        items: list[list[Any]] = [[] for _ in self.branches]
-        memo: list[Any] = []
-        for item in packet.items:
-            if packet.has_failures and type(item) is Failure:
-                memo.append(-1)
-                continue
-            branch = self._table[self._n % len(self._table)]
-            self._n += 1
-            if type(item) is To:
-                found = self.sent(item)
-                if type(found) is list:
-                    memo.append(found)
-                    continue
-                branch, item = found, item.item
-            memo.append(branch)
-            items[branch].append(item)
-        self.send(packet, items, memo)
+    def choose(self, item: Any, packet: Packet) -> Any:
+        """Give the branch whose turn it is, or that the item names."""
+        branch = self._table[self._n % len(self._table)]
+        self._n += 1
+        return self.sent(item) if type(item) is To else branch
 
 
 class Sorts(Sends):
@@ -245,23 +249,9 @@ class Sorts(Sends):
         self._keys = self.targets = keys
         self._default = default
 
-    def enter(self, packet: Packet) -> None:
-        """Send a packet into the branches."""
-        items: list[list[Any]] = [[] for _ in self.branches]
-        memo: list[Any] = []
-        for item in packet.items:
-            if packet.has_failures and type(item) is Failure:
-                memo.append(-1)
-                continue
-            found: Any
-            if type(item) is To:
-                found, item = self.sent(item), item.item
-            else:
-                found = self._branch_of(item, packet)
-            memo.append(found)
-            if type(found) is not list:
-                items[found].append(item)
-        self.send(packet, items, memo)
+    def choose(self, item: Any, packet: Packet) -> Any:
+        """Give the branch of the item's key, or that it names."""
+        return self.sent(item) if type(item) is To else self._branch_of(item, packet)
 
     def _branch_of(self, item: Any, packet: Packet) -> Any:
         """Ask the user's function where an item goes; a list stands for what failed."""
@@ -303,7 +293,7 @@ class Copying(Fork):
         """Give all of them."""
         return range(len(self.branches))
 
-    def join(self, i: int, item: Any, memo: Any, reads: list[_Groups], outs: list[Any]) -> None:
+    def join(self, i: int, item: Any, memo: Any, reads: list[GroupReader], outs: list[Any]) -> None:
         """Add what came of one item."""
         groups = [read.next() for read in reads]
         if not self._is_row:

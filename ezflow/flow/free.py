@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
-from .forks import Fork, _Groups
+from .forks import Fork, GroupReader
 from .items import Failure, To
 from .packet import Packet
 
@@ -192,7 +192,7 @@ class Frees(Fork):
             return
         places = self._away[branch].pop(packet.number)
         self._n_away[branch] -= len(places)
-        read = _Groups(packet)
+        read = GroupReader(packet)
         touched = []
         for parent, i in places:
             parent.groups[i] = read.next()

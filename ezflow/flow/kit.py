@@ -8,6 +8,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from ..graph.nodes import Node, chain, text_of
+from ..options import whole_number
 from .collectors import Batches, InOrder, Prints, Rebatches, Taps, Windows, Writes
 from .items import To
 from .nodes import Collecting, Copies, Deal, Limited, Living, Plain, Routes, Rows, Source
@@ -41,14 +42,6 @@ def _bound(word: str, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     if not callable(fn):
         raise TypeError(f"{word} takes a function, not {fn!r:.60}")
     return Bound(fn, args, kwargs) if args or kwargs else fn
-
-
-def _number(word: str, n: Any, least: int = 1) -> int:
-    if not isinstance(n, int) or isinstance(n, bool):
-        raise TypeError(f"{word} takes a whole number, not {n!r:.60}")
-    if n < least:
-        raise ValueError(f"{word} takes {least} or more, not {n}")
-    return n
 
 
 def Map(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Piece:  # noqa: N802  # words of the kit
@@ -115,7 +108,7 @@ def Batch(n: int, max_wait: float | None = None) -> Piece:  # noqa: N802
     Piece
         A stage for a flow.
     """
-    _number("Batch", n)
+    whole_number("Batch", n, 1)
     if max_wait is not None and not max_wait > 0:
         raise ValueError(f"Batch(max_wait=...) takes more than 0 seconds, not {max_wait!r}")
     return _collecting(f"Batch({n})", Batches, n, max_wait=max_wait)
@@ -134,7 +127,7 @@ def Rebatch(n: int) -> Piece:  # noqa: N802
     Piece
         A stage for a flow.
     """
-    return _collecting(f"Rebatch({n})", Rebatches, _number("Rebatch", n))
+    return _collecting(f"Rebatch({n})", Rebatches, whole_number("Rebatch", n, 1))
 
 
 def Window(n: int, step: int = 1) -> Piece:  # noqa: N802
@@ -156,7 +149,9 @@ def Window(n: int, step: int = 1) -> Piece:  # noqa: N802
     -----
     Items at the end that no list has held make a last one, which is shorter.
     """
-    return _collecting(f"Window({n}, {step})", Windows, _number("Window", n), _number("Window", step))
+    return _collecting(
+        f"Window({n}, {step})", Windows, whole_number("Window", n, 1), whole_number("Window", step, 1)
+    )
 
 
 def Seq(*stages: Any) -> Piece:  # noqa: N802
@@ -298,7 +293,7 @@ def Parallel(*branches: Any, weights: Iterable[int] = (), balance: str = "turn")
     Piece
         A stage for a flow.
     """
-    weights = tuple(_number("Parallel(weights=...)", one) for one in weights)
+    weights = tuple(whole_number("Parallel(weights=...)", one, 1) for one in weights)
     if weights and len(weights) != len(branches):
         raise ValueError(f"Parallel has {len(branches)} branches and {len(weights)} weights")
     if balance not in ("turn", "free"):
@@ -353,7 +348,7 @@ def As(n: int, fn: Any, *args: Any, **kwargs: Any) -> Piece:  # noqa: N802
     Piece
         A stage for a flow.
     """
-    _number("As", n)
+    whole_number("As", n, 1)
     written = f"As({n}, {shown(fn)})"
     if isinstance(fn, type) and issubclass(fn, Stage):
         return Piece(Living((), fn(*args, **kwargs), n, fn.__name__), written)
@@ -381,7 +376,7 @@ def By(n: int, fn: Any, *args: Any, **kwargs: Any) -> Piece:  # noqa: N802
     Piece
         A stage for a flow.
     """
-    _number("By", n)
+    whole_number("By", n, 1)
     written = f"By({n}, {shown(fn)})"
     if isinstance(fn, type) and issubclass(fn, Stage):
         return Piece(
@@ -489,7 +484,7 @@ def Const(item: Any, limit: int | None = None) -> Piece:  # noqa: N802
         A stage for a flow.
     """
     if limit is not None:
-        _number("Const(limit=...)", limit, 0)
+        whole_number("Const(limit=...)", limit, 0)
     make = partial(repeat, item) if limit is None else partial(repeat, item, limit)
     written = f"Const({item!r:.40})"
     return Piece(Source((), Origin(make, written)), written)

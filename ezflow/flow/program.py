@@ -103,10 +103,13 @@ def run_items(
         outs, counts, n_failed = _run(steps, base, items, state)
     finally:
         running.item.reset(token)
-    if to_pack and state.nbytes >= ASIDE_FROM:
-        outs = [out if type(out) in LIGHT else apart(out, to_pack) for out in outs]
-        state.is_packed = True
-    return outs, counts, n_failed, state.extra()
+    return pack_large(outs, state, to_pack), counts, n_failed, state.extra()
+
+
+def pack_large(outs: list[Any], state: State, to_pack: int) -> list[Any]:
+    """Give the outputs, the large ones to stay packed if they are to; `state` knows how large they are together."""
+    state.is_packed = to_pack != 0 and state.nbytes >= ASIDE_FROM
+    return [out if type(out) in LIGHT else apart(out, to_pack) for out in outs] if state.is_packed else outs
 
 
 def _run(steps: Program, base: int, items: list[Any], state: State) -> Outcome:
