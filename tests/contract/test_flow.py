@@ -47,6 +47,7 @@ from ezflow.flow.kit import (
 )
 from tests import flowwork as work
 from tests import graphwork
+from tests.contract.flows import endless
 
 pytestmark = pytest.mark.dealt
 
@@ -197,13 +198,7 @@ def test_source_advances_only_as_far_as_the_bounds_allow(pool: ProcessPoolExecut
 def test_closing_stops_what_runs_and_the_source(pool: ProcessPoolExecutor) -> None:
     closed = threading.Event()
 
-    def source() -> Iterator[int]:
-        try:
-            yield from itertools.count()
-        finally:
-            closed.set()
-
-    stream = Flow(work.hang_at_3).on(pool).stream(source())
+    stream = Flow(work.hang_at_3).on(pool).stream(endless(closed))
     assert [next(stream) for _ in range(3)] == [0, 1, 2]
     began = time.monotonic()
     stream.close()
@@ -547,13 +542,7 @@ def test_failing_teardown_does_not_keep_the_rest_of_a_stopped_run(pool: ProcessP
     """The worker of the other stage, and the source: `no_leaks` looks for what is left."""
     closed = threading.Event()
 
-    def source() -> Iterator[int]:
-        try:
-            yield from itertools.count()
-        finally:
-            closed.set()
-
-    stream = Flow(BadEnd().on("inline"), work.Passing()).on(pool).stream(source())
+    stream = Flow(BadEnd().on("inline"), work.Passing()).on(pool).stream(endless(closed))
     assert next(stream) == 0
 
     with pytest.raises(ZeroDivisionError):

@@ -28,6 +28,7 @@ from ezflow import (
 )
 from tests import flowwork as work
 from tests import graphwork
+from tests.contract.flows import endless
 
 LIMIT = 60.0
 
@@ -162,14 +163,8 @@ def test_fault_of_the_source_ends_the_run(
 def test_fault_of_the_consumer_stops_the_run(flow_pool: ProcessPoolExecutor, how: str) -> None:
     closed = threading.Event()
 
-    def source() -> Iterator[int]:
-        try:
-            yield from itertools.count()
-        finally:
-            closed.set()
-
     def consume() -> None:
-        stream = Flow(work.inc, work.sleep_a_little, Batch(1)).on(flow_pool).stream(source())
+        stream = Flow(work.inc, work.sleep_a_little, Batch(1)).on(flow_pool).stream(endless(closed))
         for out in stream:
             assert out == [1]
             if how == "raises":
