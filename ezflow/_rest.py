@@ -9,8 +9,10 @@ thread sleeps in pieces, between which the interpreter runs the handlers.
 
 from __future__ import annotations
 
+import os
 import threading
 from threading import TIMEOUT_MAX
+from time import monotonic, sleep
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 _FIRST_PIECE: Final = 0.05
 """Seconds.  Each piece is twice as long as the one before: a Ctrl-C goes unseen for no longer than the wait lasts already,
 and whoever waits for hours is woken a dozen times."""
+
+_LAST_STEPS: Final = 1.0
+"""Seconds that a thread may take at most between telling Python of its end and its end; it rarely takes a millisecond."""
 
 
 def rest(sleeper: Any, seconds: float | None) -> bool:
@@ -35,8 +40,17 @@ def join(thread: threading.Thread, seconds: float | None) -> bool:
     for piece in _pieces(seconds):
         thread.join(piece)
         if not thread.is_alive():
+            _see_off(thread)
             return True
     return False
+
+
+def _see_off(thread: threading.Thread) -> None:
+    """Wait until the system, too, is done with an ended thread: until then a fork, of the next pool say, warns of it."""
+    task = f"/proc/self/task/{thread.native_id}"
+    end = monotonic() + _LAST_STEPS
+    while os.path.exists(task) and monotonic() < end:
+        sleep(0.0001)
 
 
 def _pieces(seconds: float | None) -> Iterator[float]:

@@ -59,6 +59,10 @@ class Stopping(Spreading[J]):
             w.n_taken -= 1
             if self.cancelling or job.stop is StopReason.DROP or job.stop is StopReason.CANCEL:
                 self._settle(job, Outcome.CANCELLED)
+            elif job.deadline is not None and job.deadline <= self._now:
+                # Not left to the next tick: a worker that is ready before it would begin with the call.
+                job.expired = True
+                self._settle(job, Outcome.CANCELLED)
             else:
                 job.place = Place.WAITING
                 job.stop = None
@@ -165,6 +169,10 @@ class Stopping(Spreading[J]):
         assert target is not None
         if target.id in w.flight:
             self._out.append(Collect(w.id))
+        elif target.place is Place.SETTLED:  # it was not begun, and its time is up or nobody wants it
+            w.target = None
+            w.state = State.BUSY
+            self._go_on(w, now)
         elif not w.late and target.place is Place.WAITING:
             # Its limit passed before the worker began with it.  Once more, with less patience.
             w.late = True
@@ -271,12 +279,14 @@ class Stopping(Spreading[J]):
         self._check_finished()
 
     def _expire(self, now: float) -> None:
-        """End the jobs whose time is up; of those that are with workers one at a time, as each has to be asked back."""
+        """End the jobs whose time is up: those that wait, and one of each worker, which has to be asked for each."""
+        with_workers = []
         while (job := self._doomed.due(now)) is not None:
-            if isinstance(job.place, int) and self.workers[job.place].asked is not None:
-                return  # its worker has been asked for something a moment ago: first that answer, then once more
             self._doomed.pop()
+            if isinstance(job.place, int) and self.workers[job.place].asked is not None:
+                with_workers.append(job)  # first the answer to that, then once more
+                continue
             job.expired = True
             self._cancel_asked(CancelAsked(job, True, now))
-            if isinstance(job.place, int):
-                return
+        for job in with_workers:
+            self._doomed.add(now, job)

@@ -7,6 +7,7 @@ import os
 import sys
 import weakref
 from collections import deque
+from contextlib import suppress
 from itertools import count
 from time import monotonic
 
@@ -199,11 +200,10 @@ class Arena:
         self.used = monotonic()
         self.collect()
         size = size_class(nbytes)
-        try:
+        segment = None
+        with suppress(KeyError, IndexError):  # another thread may take the last one
             segment = self._free[size].pop()
-        except (KeyError, IndexError):
-            segment = self._make(size)
-        return Lease(self, segment)
+        return Lease(self, segment or self._make(size))
 
     def lend_filled(self, raw: memoryview) -> Lease:
         """Give memory with the content of a buffer."""

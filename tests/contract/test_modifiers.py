@@ -269,13 +269,15 @@ def test_cancelling_a_background_map_stops_all(pool: ProcessPoolExecutor, tmp_pa
 
 
 def test_callback_of_a_background_map_may_block_for_ever(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
-    gate = Gate(tmp_path)
-    future = pool.map.background()(work.square, [1, 2])
-    future.add_done_callback(lambda _: work.wait_for_file(str(gate.path)))
-
-    assert future.result(LIMIT) == [1, 4]
-    assert pool.submit(work.square, 3).result(LIMIT) == 9  # the dispatcher lives
+    gate, blocked = Gate(tmp_path, "calls"), Gate(tmp_path, "callback")
+    future = pool.map.background()(work.pass_gate, *[[arg] * 2 for arg in gate.args()])
+    # Added before the end, or it would run here.
+    future.add_done_callback(lambda _: work.wait_for_file(str(blocked.path)))
     gate.open()
+
+    assert len(future.result(LIMIT)) == 2
+    assert pool.submit(work.square, 3).result(LIMIT) == 9  # the dispatcher lives
+    blocked.open()
 
 
 # ---------------------------------------------------------------- who wins

@@ -87,6 +87,7 @@ def test_worker_in_its_initializer_is_shown(make_pool: MakePool, tmp_path: Path)
     )
     future = pool.submit(work.square, 2)
     wait_until((tmp_path / "here").exists)
+    wait_until(pool.stacks)  # a forked worker may be there before its process id is known here
 
     [text] = pool.stacks().values()
 

@@ -175,6 +175,42 @@ def test_main_thread_waits_in_growing_pieces_and_others_in_one() -> None:
     assert len(here.waits) == 11
 
 
+class SaidToHaveEnded:
+    """A thread that Python counts as ended, while the system does not yet."""
+
+    def __init__(self, thread: threading.Thread) -> None:
+        self.native_id = thread.native_id
+        self.looks = 0
+
+    def join(self, timeout: float) -> None:
+        pass
+
+    def is_alive(self) -> bool:
+        self.looks += 1
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_joined_thread_is_no_thread_of_the_process_any_more() -> None:
+    """Python says that a thread has ended a little before it has; `os.fork` warned of it."""
+    let_go = threading.Event()
+    lingering = threading.Thread(target=let_go.wait)
+    lingering.start()
+    ended = SaidToHaveEnded(lingering)
+    joining = threading.Thread(target=_rest.join, args=(ended, None))
+    joining.start()
+    wait_until(lambda: ended.looks, "the join")
+
+    joining.join(0.05)
+    waited = joining.is_alive()
+    let_go.set()
+    joining.join(LIMIT)
+    lingering.join(LIMIT)
+
+    assert waited
+    assert not joining.is_alive()
+
+
 def interrupt_when_main_thread_sleeps() -> None:
     """Send a Ctrl-C that this thread takes, so that it does not wake the main thread."""
 

@@ -335,6 +335,46 @@ def test_deadline_stops_a_running_call() -> None:
     assert job.expired
 
 
+def test_call_behind_a_running_one_ends_at_their_deadline_before_another_worker_can_begin_it() -> None:
+    machine = warm(1)
+    first, behind, third = (Job(i, deadline=3.0) for i in (1, 2, 3))
+    running(first, machine)
+    machine.handle(Submitted([behind, third], 1.0))
+    behind.place, machine.workers[0].flight[2] = 0, behind  # sent ahead
+    machine.n_waiting -= 1
+    machine.waiting.front().popleft()
+
+    commands = machine.handle(Ticked(3.0))
+    assert commands == [Revoke(0, only=1), Settle(third, Outcome.TIMED_OUT)]
+    machine.handle(Revoked(0, (), 3.0))
+    assert settled(machine.handle(Revoked(0, [2], 3.0))) == [(2, Outcome.TIMED_OUT)]
+    commands = machine.handle(Collected(0, 3.0))
+
+    assert commands == [Interrupt(0, 1)]  # and no start of another worker
+    assert machine.n_waiting == 0
+    assert behind.expired
+
+
+def test_deadlines_at_many_workers_pass_in_one_tick() -> None:
+    machine = warm(3)
+    jobs = [Job(i, deadline=3.0) for i in range(3)]
+    machine.handle(Submitted(jobs, 1.0))
+
+    commands = machine.handle(Ticked(3.0))
+
+    assert sorted(c.worker for c in commands if isinstance(c, Revoke)) == [0, 1, 2]
+
+
+def test_worker_that_had_not_begun_with_a_call_whose_limit_and_deadline_passed_goes_on() -> None:
+    machine, job = warm(1), Job(1, limit=2.0, deadline=3.0)
+    running(job, machine)
+    assert machine.handle(Ticked(3.0)) == [Revoke(0)]
+
+    assert settled(machine.handle(Revoked(0, [1], 3.0))) == [(1, Outcome.TIMED_OUT)]
+
+    running(Job(2), machine, 3.1)
+
+
 def test_deadline_is_not_retried() -> None:
     machine, job = warm(1), Job(1, deadline=3.0, retry=Retry(9, timed_out=True, died=True))
     running(job, machine)
