@@ -37,7 +37,7 @@ One that is stopped, or stuck outside any call, never does; on a machine that is
 overloaded a limit of milliseconds can pass before a sound worker has woken up.
 """
 
-LOOK_SECONDS: Final = 0.25
+LOOK_SECONDS: Final = 0.5
 """Seconds that a worker which did not react to the interrupt gets to say where it is, before it is killed.
 
 It answers from a signal handler in C, so in a millisecond unless the machine is overloaded or it is stopped.
