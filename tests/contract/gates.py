@@ -17,6 +17,10 @@ LIMIT = 60.0
 """Seconds that any wait may take.  Only a hang or a very busy machine comes near."""
 
 
+KEPT = 2.0
+"""Seconds of a limit that calls which end at once also keep on a very busy machine, and one that hangs does not."""
+
+
 class Gate:
     """A place where calls wait until the test lets them pass; says who has arrived."""
 

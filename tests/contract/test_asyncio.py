@@ -13,7 +13,7 @@ import pytest
 
 from ezflow import Future, ProcessPoolExecutor
 from tests import work
-from tests.contract.gates import LIMIT, Gate, wait_gone, wait_until, wait_written, warm, workers
+from tests.contract.gates import KEPT, LIMIT, Gate, wait_gone, wait_until, wait_written, warm, workers
 
 MakePool = Callable[..., ProcessPoolExecutor]
 
@@ -123,15 +123,15 @@ def test_cancelling_the_await_stops_the_work(pool: ProcessPoolExecutor, tmp_path
                 await task
         elif how == "wait_for":
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(call(), 0.5)
+                await asyncio.wait_for(call(), KEPT)
         elif how == "timeout":
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.5):
+                async with asyncio.timeout(KEPT):
                     await call()
         else:
             loop = asyncio.get_running_loop()
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.5):
+                async with asyncio.timeout(KEPT):
                     await loop.run_in_executor(pool, work.mark_start_and_cleanup, *args)
 
     run(main())

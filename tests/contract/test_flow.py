@@ -48,10 +48,10 @@ from ezflow.flow.kit import (
 from tests import flowwork as work
 from tests import graphwork
 from tests.contract.flows import endless
+from tests.contract.gates import KEPT, LIMIT
 
 pytestmark = pytest.mark.dealt
 
-LIMIT = 60.0
 PROMPT = 20.0
 """Seconds that are far more than anything here takes, and far less than what hangs."""
 
@@ -424,7 +424,7 @@ def test_what_cannot_be_pickled_fails_only_its_item(pool: ProcessPoolExecutor) -
 
 
 def test_limit_of_a_stage_stops_its_call(pool: ProcessPoolExecutor) -> None:
-    flow = Flow(work.inc, task(work.hang_at_3).timeout(0.2), work.inc).on(pool).results()
+    flow = Flow(work.inc, task(work.hang_at_3).timeout(KEPT), work.inc).on(pool).results()
 
     outs = list(flow.stream(range(5)))
 

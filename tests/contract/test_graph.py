@@ -30,8 +30,8 @@ from ezflow import (
 )
 from ezflow.graph.lanes import close_defaults, default_pool
 from tests import graphwork as work
+from tests.contract.gates import KEPT, LIMIT
 
-LIMIT = 60.0
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 
 
@@ -122,7 +122,7 @@ def test_stages_have_executors_of_their_own(pool: ProcessPoolExecutor) -> None:
 
 def test_view_of_a_pool_gives_its_limits_to_every_stage(pool: ProcessPoolExecutor) -> None:
     with pytest.raises(CallTimeout, match="hang ran longer"):
-        EZ(work.inc, work.hang).on(pool.timeout(0.3))(1)
+        EZ(work.inc, work.hang).on(pool.timeout(KEPT))(1)
     run = EZ(work.inc, work.double).on(pool.timeout(30)).submit(1)
     assert run.result(LIMIT) == 4
     assert run["1"].result(LIMIT) == 2  # not fused
@@ -311,7 +311,7 @@ def test_words_on_a_graph_mean_all_of_it(pool: ProcessPoolExecutor, tmp_path: Pa
         EZ(work.inc, task(work.raising).priority(1)).on(pool).retry(1)(1)
     assert "run 2 times" in notes(caught.value)
     with pytest.raises(CallTimeout) as limited:
-        EZ(work.inc, task(work.hang).priority(1)).on(pool).timeout(0.5)(1)
+        EZ(work.inc, task(work.hang).priority(1)).on(pool).timeout(KEPT)(1)
     assert "in stage 2 (hang)" in notes(limited.value)
     with pytest.raises(CallTimeout):
         EZ(work.inc, task(work.hang).priority(1)).on(pool).within(0.5)(1)

@@ -20,7 +20,7 @@ import pytest
 from ezflow import CallTimeout, ProcessPoolExecutor, Result, WorkerDied, task
 from tests import work
 from tests.contract import called
-from tests.contract.gates import LIMIT, Gate, wait_gone, wait_until, wait_written, warm, workers
+from tests.contract.gates import KEPT, LIMIT, Gate, wait_gone, wait_until, wait_written, warm, workers
 
 MakePool = Callable[..., ProcessPoolExecutor]
 
@@ -521,7 +521,7 @@ def test_cleanup_runs_when_a_limit_passes(pool: ProcessPoolExecutor, tmp_path: P
 
 
 def test_limit_of_a_map_is_each_call_s(pool: ProcessPoolExecutor) -> None:
-    results = list(pool.map.timeout(0.3).results()(work.wait_for_file, ["/", "/nowhere", "/", "/nowhere"]))
+    results = list(pool.map.timeout(KEPT).results()(work.wait_for_file, ["/", "/nowhere", "/", "/nowhere"]))
 
     assert [type(result.err) for result in results] == [type(None), CallTimeout, type(None), CallTimeout]
 

@@ -20,7 +20,7 @@ from ezflow import PoolBroken, ProcessPoolExecutor, WorkerDied
 from ezflow._engine import echo
 from ezflow._notebook import is_notebook
 from tests.contract import loud
-from tests.contract.gates import LIMIT, Gate, wait_until, warm
+from tests.contract.gates import KEPT, LIMIT, Gate, wait_until, warm
 
 MakePool = Callable[..., ProcessPoolExecutor]
 
@@ -264,7 +264,7 @@ def test_last_words_arrive_before_the_death_is_told(
 def test_what_was_written_before_a_limit_arrives(
     loud_pool: ProcessPoolExecutor, out: Heard, tmp_path: Path
 ) -> None:
-    future = loud_pool.submit.timeout(0.3)(loud.say_and_wait, "too slow", str(tmp_path / "never"))
+    future = loud_pool.submit.timeout(KEPT)(loud.say_and_wait, "too slow", str(tmp_path / "never"))
 
     with pytest.raises(TimeoutError):
         future.result(LIMIT)

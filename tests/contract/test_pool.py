@@ -17,7 +17,7 @@ import pytest
 from ezflow import CallTimeout, Future, Pool, ProcessPoolExecutor, Result, WorkerDied, task
 from tests import work
 
-from .gates import LIMIT, Gate, lines, wait_gone, wait_until
+from .gates import KEPT, LIMIT, Gate, lines, wait_gone, wait_until
 
 MakePool = Callable[..., Any]
 
@@ -265,7 +265,7 @@ def test_timeout_limits_each_call(make_pool: MakePool, tmp_path: Path) -> None:
 
     with pytest.raises(CallTimeout):
         pool.map.timeout(0.3)(work.call_or_give, items)
-    got = pool.timeout(0.3).results().map(work.call_or_give, items)
+    got = pool.timeout(KEPT).results().map(work.call_or_give, items)
     assert [one.ok for one in got] == [1, None, 2]
     assert isinstance(got[1].err, CallTimeout)
 

@@ -13,7 +13,7 @@ import pytest
 
 from ezflow import CallTimeout, ProcessPoolExecutor
 from tests import work
-from tests.contract.gates import LIMIT, Gate, post, wait_until, wait_written, workers
+from tests.contract.gates import KEPT, LIMIT, Gate, post, wait_until, wait_written, workers
 
 MakePool = Callable[..., ProcessPoolExecutor]
 
@@ -127,7 +127,7 @@ def test_views_and_a_pool_that_was_shut_down_answer(pool: ProcessPoolExecutor) -
 
 def test_timeout_of_a_call_that_hung_in_c_tells_where(make_pool: MakePool, tmp_path: Path) -> None:
     pool = make_pool(1)
-    future = post(pool, work.spin_c, str(tmp_path / "started"), limit=0.5)
+    future = post(pool, work.spin_c, str(tmp_path / "started"), limit=KEPT)
 
     error = future.exception(LIMIT)
 
@@ -143,7 +143,7 @@ def test_timeout_of_a_call_that_hung_in_c_tells_where(make_pool: MakePool, tmp_p
 def test_timeout_of_a_call_that_was_interrupted_tells_where(
     pool: ProcessPoolExecutor, tmp_path: Path
 ) -> None:
-    future = post(pool, work.spin_python, str(tmp_path / "started"), limit=0.5)
+    future = post(pool, work.spin_python, str(tmp_path / "started"), limit=KEPT)
 
     error = future.exception(LIMIT)
 
@@ -156,7 +156,7 @@ def test_timeout_of_a_call_that_was_interrupted_tells_where(
 def test_end_of_the_whole_time_tells_where(make_pool: MakePool, tmp_path: Path) -> None:
     pool = make_pool(1)
     pool.submit(work.square, 2).result(LIMIT)
-    future = pool.submit.within(0.5)(work.spin_c, str(tmp_path / "started"))
+    future = pool.submit.within(KEPT)(work.spin_c, str(tmp_path / "started"))
 
     error = future.exception(LIMIT)
 

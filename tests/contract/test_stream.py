@@ -13,7 +13,7 @@ import pytest
 
 from ezflow import CallTimeout, PicklingError, ProcessPoolExecutor, WorkerDied, task
 from tests import work
-from tests.contract.gates import LIMIT, Gate, lines, wait_until
+from tests.contract.gates import KEPT, LIMIT, Gate, lines, wait_until
 
 
 def test_items_arrive_in_order_and_the_iterator_ends(pool: ProcessPoolExecutor) -> None:
@@ -148,7 +148,9 @@ def test_forked_child_of_a_generator_takes_nothing_from_the_worker(
 
 
 def test_limit_counts_for_the_whole_stream(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
-    stream = pool.submit.stream().timeout(0.2)(work.yield_then_hang, str(tmp_path / "a"), str(tmp_path / "b"))
+    stream = pool.submit.stream().timeout(KEPT)(
+        work.yield_then_hang, str(tmp_path / "a"), str(tmp_path / "b")
+    )
 
     assert next(stream) == 1
     with pytest.raises(CallTimeout):

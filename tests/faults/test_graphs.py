@@ -23,7 +23,7 @@ from ezflow import (
     task,
 )
 from tests import graphwork as work
-from tests.contract.gates import LIMIT
+from tests.contract.gates import KEPT, LIMIT
 
 MakePool = Callable[..., ProcessPoolExecutor]
 
@@ -56,7 +56,7 @@ def diamond(position: str, fault: Callable[..., Any]) -> Any:
     """Give a diamond with a fault at one position, for inputs from `FAULTY` on."""
     stage = task(partial(work.or_fault, POSITIONS[position], fault)).named("faulty")
     graph = EZ(work.inc, {"left": work.inc, "right": work.double}, work.take_all)
-    return graph.replace(position, stage.timeout(0.5) if fault is work.hang else stage)
+    return graph.replace(position, stage.timeout(KEPT) if fault is work.hang else stage)
 
 
 def check(error: BaseException | None, position: str, fault: Callable[..., Any]) -> None:
