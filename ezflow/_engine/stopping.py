@@ -169,18 +169,14 @@ class Stopping(Spreading[J]):
         assert target is not None
         if target.id in w.flight:
             self._out.append(Collect(w.id))
-        elif target.place is Place.SETTLED:  # it was not begun, and its time is up or nobody wants it
-            w.target = None
-            w.state = State.BUSY
-            self._go_on(w, now)
-        elif not w.late and target.place is Place.WAITING:
-            # Its limit passed before the worker began with it.  Once more, with less patience.
+        elif not w.late:
+            # Its limit passed before the worker began with it.  Once more, or on with the next, with less patience.
             w.late = True
             w.target = None
             w.window = 1
             w.state = State.BUSY
-            self._feed(w, now)
-            if not w.blocked:
+            self._go_on(w, now)
+            if w.flight and not w.blocked:
                 self._set_deadline(w, now + CLAIM_SECONDS)
         else:
             self._lose(target, Outcome.TIMED_OUT)
