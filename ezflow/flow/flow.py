@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import AsyncIterable, Iterable
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
@@ -385,6 +386,7 @@ class FlowStream:
         self._inbox = run.listener.inbox
         self._items: Iterator[Any] = iter(())
         self._enveloped = enveloped
+        self._is_closed = False
         self._close = weakref.finalize(self, run.close)
         self._close.atexit = False
 
@@ -401,6 +403,8 @@ class FlowStream:
                 found = self._run.take()
             except BaseException as error:
                 self._items = iter(())  # behind an error comes nothing
+                if self._is_closed and isinstance(error, CancelledError):
+                    raise StopIteration from None  # by another thread
                 if isinstance(error, StopIteration):
                     raise _unstopped(error) from error
                 raise
@@ -437,9 +441,14 @@ class FlowStream:
         return found
 
     def close(self) -> None:
-        """Stop the run: the calls under way, the source, workers of its own."""
+        """Stop the run: the calls under way, the source, workers of its own.
+
+        While another thread waits for an output, that thread does it, as soon as the source lets it, and gets no more.
+        """
+        self._is_closed = True
         self._items = iter(())
-        self._close()
+        if not self._run.stop_elsewhere():
+            self._close()
 
     async def aclose(self) -> None:
         """Stop the run, and wait until an async source is closed."""

@@ -16,7 +16,7 @@ The listener is all that other threads touch: they append to its inbox, and ring
 
 from __future__ import annotations
 
-from _thread import allocate_lock
+from _thread import allocate_lock, get_ident
 from collections import deque
 from concurrent.futures import CancelledError
 from contextlib import ExitStack
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from ..graph.nodes import Node
     from .hand import PieceSink
     from .packet import Packet
+    from .work import Job
 
 PATIENCE: Final = 2_000_000
 """Nanoseconds that a packet waits to be filled by a slow source.  Larger: later first outputs; smaller: more calls (chosen)."""
@@ -199,8 +200,9 @@ class Run:
         """Give the next outputs, None at the end; waits."""
         self._note_consumer()
         try:
+            self._mover = get_ident()
             while True:
-                if self.listener.is_stopped:
+                if self.listener.is_stopped and not self.is_over:
                     raise CancelledError
                 found = self._next()
                 if found is not None or self.is_over:
@@ -211,6 +213,16 @@ class Run:
         except BaseException as error:
             self._fail(error)
             raise
+        finally:
+            self._mover = None
+
+    _mover: int | None = None
+    """The thread that moves it at the moment."""
+
+    def stop_elsewhere(self) -> bool:
+        """Have the thread that moves it stop it, if that is another one; tell whether it is."""
+        self.listener.stop()  # said before it looks: one that begins now looks after saying that it does
+        return self._mover not in (None, get_ident())
 
     async def take_async(self) -> list[Any] | None:
         """Give the next outputs, None at the end; waits in the event loop."""
@@ -368,6 +380,9 @@ class Run:
             return
         began = perf_counter_ns()
         try:
+            self._mover = get_ident()
+            if self.listener.is_stopped:
+                return
             self.drain()
             machine = self.machine
             while machine.n_running < machine.settings.n_running // 2 and self._advance():
@@ -376,6 +391,8 @@ class Run:
         except BaseException as error:
             self._fail(error)
             raise
+        finally:
+            self._mover = None
         if self._given is not None:  # that was not the consumer's time
             self._given += perf_counter_ns() - began
 
@@ -468,6 +485,7 @@ class Run:
         hands, self._hands = self._hands, _NO_HANDS
         source, self._source = self._source, iter(())
         with ExitStack() as closing:  # from the last one up; all of them, whatever one of them raises
+            closing.callback(self.listener.tell)  # whoever waits for an output: nothing comes any more
             closing.callback(self._close_source, source, hands.loop)
             for collect in [one for machine in self.machines for one in machine.collects]:
                 close = getattr(collect.collector, "close", None)
@@ -512,6 +530,9 @@ class _NoHands:
     """What is left of hands that were closed."""
 
     loop = False
+
+    def start(self, job: Job, machine: Machine) -> None:
+        """Start nothing: the run was closed by a source or a function that it called."""
 
     def close(self) -> None:
         """Nothing is left."""

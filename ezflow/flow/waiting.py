@@ -6,6 +6,7 @@ from inspect import isasyncgen, isawaitable
 from typing import TYPE_CHECKING, Any
 
 from .._engine.current import running
+from .._loop import call_in_loop
 from .._map import Slot
 from .._sealed import SealedError
 from ..graph.handles import Value
@@ -80,6 +81,7 @@ class _LoopThread:
         from threading import Thread
 
         self.loop = new_event_loop()
+        self._is_stopped = False
         self._thread = Thread(target=self._work, name="ezflow-async", daemon=True)
         self._thread.start()
 
@@ -88,7 +90,11 @@ class _LoopThread:
 
         loop = self.loop
         try:
-            loop.run_forever()
+            while not self._is_stopped:
+                try:
+                    loop.run_forever()
+                except (SystemExit, KeyboardInterrupt):
+                    pass  # a coroutine raised it, which ends any loop; it is the item's error, as in a thread
             tasks = all_tasks(loop)
             for task in tasks:
                 task.cancel()
@@ -100,7 +106,8 @@ class _LoopThread:
 
     def stop(self) -> None:
         """Cancel everything in it, and wait for a while."""
-        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._is_stopped = True
+        call_in_loop(self.loop, self.loop.stop)
         self._thread.join(LEAVE)
 
 

@@ -208,6 +208,46 @@ def test_closing_stops_what_runs_and_the_source(pool: ProcessPoolExecutor) -> No
     assert time.monotonic() - began < PROMPT
 
 
+@pytest.mark.parametrize("where", ["thread", "async", "process"])
+def test_closing_in_another_thread_ends_the_wait_for_an_output(pool: ProcessPoolExecutor, where: str) -> None:
+    waits, gate = threading.Event(), threading.Event()
+
+    def source() -> Iterator[int]:
+        yield 1
+        waits.set()
+
+    async def stuck(_: int) -> None:
+        await asyncio.sleep(LIMIT)
+
+    def close() -> None:
+        assert waits.wait(LIMIT)
+        stream.close()
+
+    with ThreadPoolExecutor(2) as threads:
+        stage = {
+            "thread": Map(lambda _: gate.wait(LIMIT)).on(threads),
+            "async": Map(stuck).on("async"),
+            "process": Map(graphwork.hang),
+        }[where]
+        stream = Flow(stage).on(pool).stream(source())
+        closed = threads.submit(close)
+        assert list(stream) == []
+        closed.result(LIMIT)
+        gate.set()
+    assert list(stream) == []
+
+
+def test_source_may_close_its_own_run(pool: ProcessPoolExecutor) -> None:
+    def source() -> Iterator[int]:
+        yield 1
+        stream.close()
+        yield 2
+
+    stream = Flow(work.inc).on(pool).stream(source())
+
+    assert list(stream) in ([], [2])  # what was ready by then
+
+
 def test_break_stops_an_endless_flow(pool: ProcessPoolExecutor) -> None:
     for out in Flow(Const(1), work.inc, (work.inc, work.double)).on(pool):
         assert out == 3

@@ -173,6 +173,23 @@ def test_errors_of_coroutines(pool: ProcessPoolExecutor) -> None:
     assert [out.item for out in flow.results().stream(range(9)) if not out] == [3]
 
 
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+def test_coroutine_that_would_end_its_loop_fails_its_item(
+    pool: ProcessPoolExecutor, kind: type[BaseException]
+) -> None:
+    async def leaving(x: int) -> int:
+        await asyncio.sleep(0)
+        if x == 3:
+            raise kind
+        return x
+
+    flow = Flow(task(leaving).on("async")).on(pool)
+
+    with pytest.raises(kind):
+        list(flow.stream(range(9)))
+    assert [out.item for out in flow.results().stream(range(9)) if not out] == [3]
+
+
 def test_coroutine_that_is_done_waits_for_no_other() -> None:
     gate = threading.Event()
 
