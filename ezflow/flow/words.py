@@ -53,9 +53,6 @@ class Words:
         root = chain_of(stages)
         if isinstance(root.parts[0] if isinstance(root, Chain) else root, Source):
             raise wrong((), f"the side stream {name!r} has a source", "What stages emit is its source.")
-        for stage in stages:
-            if getattr(stage, "_settings", None) and "xcut" in stage._settings:
-                raise wrong((), f"the side stream {name!r} has side streams", "Add them to the main flow.")
         sides = self._settings.get("xcut", ())
         if any(name == other for other, _ in sides):
             raise wrong((), f"there are two side streams {name!r}", "Choose another name.")

@@ -170,6 +170,10 @@ def test_source_that_can_be_iterated_once_is_not_run_twice(pool: ProcessPoolExec
         (lambda: Flow(work.inc, Iter([1])), "source stands behind"),
         (lambda: Flow({work.inc, lambda x: x}), "Broadcast"),
         (lambda: Flow(DROP), "DROP is no stage"),
+        (lambda: Flow([1, 2], work.inc), r"1 is no stage.*Iter\(items\)"),
+        (lambda: Flow(work.inc, Batch), r"stage 2 .*Batch is a word.*Batch\(\.\.\.\)"),
+        (lambda: Flow(Flow(work.inc).results(), work.inc), r"stage 1 .*results\(\).*outer flow"),
+        (lambda: Flow(work.inc).xcut("db", Flow(work.inc).on("inline")), "outer flow"),
     ],
 )
 def test_mistakes_are_found_when_it_is_built(make: Callable[[], Any], match: str) -> None:

@@ -14,6 +14,7 @@ from ezflow import (
     As,
     Batch,
     Broadcast,
+    By,
     Failure,
     Filter,
     Flow,
@@ -98,6 +99,31 @@ def test_stage_of_flows_in_a_graph_is_an_error_when_it_is_built(stage: Any) -> N
 def test_what_neither_understands_is_an_error_at_once(make: Callable[[], Any], match: str) -> None:
     with pytest.raises(GraphError, match=match):
         make()
+
+
+def test_every_keyword_reaches_the_function() -> None:
+    def row(x: int, fn: int = 0, n: int = 0) -> tuple[int, int, int]:
+        return x, fn, n
+
+    for make in (
+        Map,
+        lambda *args, **words: As(2, *args, **words),
+        lambda *args, **words: By(1, *args, **words),
+    ):
+        assert flowed(make(row, fn=3, n=4), 1) == [(1, 3, 4)]
+    assert flowed(Filter(lambda x, fn: x == fn, fn=2), 1, 2) == [2]
+
+
+@pytest.mark.parametrize("word", [As, By])
+@pytest.mark.parametrize("stage", [work.Passing(), Map(work.inc), Flow(work.inc), 5])
+def test_arguments_of_what_takes_none_are_an_error(word: Any, stage: Any) -> None:
+    for args, words in (((10,), {}), ((), {"y": 10})):
+        with pytest.raises(TypeError, match=rf"{word.__name__}\(n, fn, \.\.\.\) gives .* takes none"):
+            word(2, stage, *args, **words)
+
+
+def test_stage_is_shown_without_its_address() -> None:
+    assert repr(Flow(work.Passing(), As(2, work.Passing()))) == "Flow(Passing(...), As(2, Passing(...)))"
 
 
 def test_twins_travel_as_they_were_written() -> None:
