@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ from ezflow import (
     Iter,
     Map,
     Parallel,
+    PicklingError,
     ProcessPoolExecutor,
     Rebatch,
     Route,
@@ -41,6 +43,7 @@ from tests.contract.flows import pool_of_one_kind  # noqa: F401  # the fixture `
 pytestmark = pytest.mark.dealt
 
 LIMIT = 60.0
+LOCK = threading.Lock()
 
 
 # ---------------------------------------------------------------- twins
@@ -150,6 +153,25 @@ def test_words_of_flows_are_public() -> None:
     assert {"Flow", "Stage", "DROP", "Map", "Filter", "Route"} <= set(ezflow.__all__)
     assert list(Flow(Iter([1, 2]), ezflow.Map(pow, 2), Batch(2)).on("inline")) == [[1, 4]]
     assert issubclass(work.Counting, Stage)
+
+
+@pytest.mark.parametrize(
+    ("stage", "place"),
+    [
+        (work.inc, r"\(inc\) was not sent: an argument at items\[0\]\[0\] cannot"),
+        (Map(work.two).stream(), r"\(two\) was not sent: an argument at items\[0\] cannot"),
+        (Map(work.inc).with_env(A="1"), r"\(inc\) was not sent: an argument at items\[0\]\[0\] cannot"),
+        (work.Passing(), r"\(Passing\) was not sent: an argument at items\[0\]\[0\] cannot"),
+        (Map(work.inc, LOCK), r"\(inc\) was not sent: the function at fn\.args\[0\] cannot"),
+    ],
+)
+def test_what_cannot_be_sent_is_said_with_stage_and_place(
+    pool: ProcessPoolExecutor, stage: Any, place: str
+) -> None:
+    item = [1] if "fn" in place else [LOCK]
+
+    with pytest.raises(PicklingError, match=rf"flow stage 1 {place}"):
+        list(Flow(stage).on(pool).stream([item]))
 
 
 def test_twins_run_on_a_pool(pool: ProcessPoolExecutor) -> None:
