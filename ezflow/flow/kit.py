@@ -489,7 +489,7 @@ def Const(item: Any, limit: int | None = None) -> Piece:  # noqa: N802
     Returns
     -------
     Piece
-        A stage for a flow.
+        A source for a flow.
     """
     if limit is not None:
         limit = whole_number("Const(limit=...)", limit, 0)
@@ -511,7 +511,7 @@ def Read(path: Any, mode: str = "r") -> Piece:  # noqa: N802
     Returns
     -------
     Piece
-        A stage for a flow.
+        A source for a flow.
     """
     written = f"Read({path!r})"
     return Piece(Source((), Origin(partial(lines_of, path, mode), written)), written)
