@@ -138,6 +138,8 @@ def written(name: str, given: Any) -> str:
         return "".join(f".xcut({', '.join([repr(side), *map(shown, stages)])})" for side, stages in given)
     if name in HOOKS:
         return "".join(f".{name}({text_of(fn)})" for fn in given)
+    if name == "on" and not isinstance(given, str):
+        return f".on({type(given).__name__})"
     if name == "handler":
         return f".catch({text_of(given)})"
     return f".{name}({'' if given is True else f'{given!r:.40}'})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -147,6 +148,7 @@ def test_flow_reads_as_it_was_written() -> None:
         ".catch(shown).unordered().max_pending(3)"
     )
     assert repr(pickle.loads(pickle.dumps(flow))) == repr(flow)
+    assert repr(Flow(work.inc).on(ThreadPoolExecutor(1))) == "Flow(inc).on(ThreadPoolExecutor)"
 
 
 def test_words_of_flows_are_public() -> None:
