@@ -326,6 +326,25 @@ def test_async_source_is_closed_with_the_run(pool: ProcessPoolExecutor, how: str
     asyncio.run(main())
 
 
+def test_async_with_waits_until_the_source_is_closed() -> None:
+    closed = []
+
+    async def source() -> AsyncIterator[int]:
+        try:
+            for n in itertools.count():
+                yield n
+        finally:
+            await asyncio.sleep(0)
+            closed.append(True)
+
+    async def main() -> None:
+        async with Flow(work.inc).on("inline").stream(source()) as stream:
+            assert await anext(stream) == 1
+        assert closed
+
+    asyncio.run(main())
+
+
 def test_batch_is_let_out_while_the_source_waits(pool: ProcessPoolExecutor) -> None:
     gate = threading.Event()
 
