@@ -468,6 +468,4 @@ class ExecutorWords(HowItRuns):
 
 def items_under_way(buffersize: int) -> int:
     """Check what `stream` takes."""
-    if whole_number("stream", buffersize) < 1:
-        raise ValueError(f"stream takes 1 or more items, not {buffersize}")
-    return buffersize
+    return whole_number("stream", buffersize, 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import index
+
 from . import errors
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
@@ -35,10 +37,7 @@ class Retry:
         delay: float = 0.0,
         backoff: float = 1.0,
     ) -> None:
-        if not isinstance(n, int) or isinstance(n, bool):
-            raise TypeError(f"retry takes a whole number of further runs, not {n!r}")
-        if n < 0:
-            raise ValueError(f"retry takes 0 or more further runs, not {n}")
+        n = whole_number("retry", n, 0)
         on = on if isinstance(on, tuple) else (on,)
         for one in on:
             if not (isinstance(one, type) and issubclass(one, BaseException)):
@@ -226,12 +225,16 @@ def _number(name: str, value: float) -> float:
 
 
 def whole_number(name: str, value: int, least: int | None = None) -> int:
-    """Check a whole number."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} takes a whole number, not {value!r:.60}")
-    if least is not None and value < least:
-        raise ValueError(f"{name} takes {least} or more, not {value}")
-    return value
+    """Check a whole number; one of another type, such as numpy's, becomes an int."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = index(value)
+    except TypeError:
+        raise TypeError(f"{name} takes a whole number, not {value!r:.60}") from None
+    if least is not None and number < least:
+        raise ValueError(f"{name} takes {least} or more, not {number}")
+    return number
 
 
 def text(name: str, value: str) -> str:

@@ -480,6 +480,9 @@ class Codec(Builder):
             what, args = inner(args[0]), args[1:]
             label = " → ".join(map(label_of, what))
         roots: dict[str, object] = {"args": args, "kwargs": kwargs, "fn": what}
+        told_as = getattr(fn, "told_as", None)  # of a function of ours that runs the stages of a flow
+        if told_as is not None:
+            label, roots = told_as(*args)
         attempt = self._try
         if isinstance(error, GlobalFailure):
             roots = {f"fn.__globals__[{error.name!r}]": error.value}

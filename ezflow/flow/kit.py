@@ -7,8 +7,8 @@ from functools import partial
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
-from ..graph.nodes import Node, chain, text_of
-from ..options import whole_number
+from ..graph.nodes import Node, OfFlows, chain, text_of
+from ..options import seconds_or_none, whole_number
 from .collectors import Batches, InOrder, Prints, Rebatches, Taps, Windows, Writes
 from .items import To
 from .nodes import Collecting, Copies, Deal, Limited, Living, Plain, Routes, Rows, Source
@@ -44,7 +44,7 @@ def _bound(word: str, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     return Bound(fn, args, kwargs) if args or kwargs else fn
 
 
-def Map(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Piece:  # noqa: N802  # words of the kit
+def Map(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Piece:  # noqa: N802  # words of the kit
     """Call ``fn(item, *args, **kwargs)``.
 
     Parameters
@@ -62,7 +62,7 @@ def Map(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Piece:  # noqa: N8
     return Piece(Plain(fn=_bound("Map", fn, args, kwargs), name=text_of(fn)), f"Map({text_of(fn)})")
 
 
-def Filter(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Piece:  # noqa: N802
+def Filter(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Piece:  # noqa: N802
     """Pass an item on if ``fn(item, *args, **kwargs)`` is true.
 
     Parameters
@@ -108,9 +108,8 @@ def Batch(n: int, max_wait: float | None = None) -> Piece:  # noqa: N802
     Piece
         A stage for a flow.
     """
-    whole_number("Batch", n, 1)
-    if max_wait is not None and not max_wait > 0:
-        raise ValueError(f"Batch(max_wait=...) takes more than 0 seconds, not {max_wait!r}")
+    n = whole_number("Batch", n, 1)
+    max_wait = seconds_or_none("Batch(max_wait=...)", max_wait)
     return _collecting(f"Batch({n})", Batches, n, max_wait=max_wait)
 
 
@@ -331,7 +330,7 @@ def _listed(word: str, branches: tuple[Any, ...], words: str = "") -> str:
     return f"{word}({', '.join(map(shown, branches))}{words})"
 
 
-def As(n: int, fn: Any, *args: Any, **kwargs: Any) -> Piece:  # noqa: N802
+def As(n: int, fn: Any, /, *args: Any, **kwargs: Any) -> Piece:  # noqa: N802
     """Run at most `n` calls of a stage at once; a `Stage` lives in `n` workers of its own.
 
     Parameters
@@ -348,18 +347,17 @@ def As(n: int, fn: Any, *args: Any, **kwargs: Any) -> Piece:  # noqa: N802
     Piece
         A stage for a flow.
     """
-    whole_number("As", n, 1)
+    n = whole_number("As", n, 1)
     written = f"As({n}, {shown(fn)})"
     if isinstance(fn, type) and issubclass(fn, Stage):
         return Piece(Living((), fn(*args, **kwargs), n, fn.__name__), written)
+    fn = _with_arguments("As", fn, args, kwargs)
     if isinstance(fn, Stage):
         return Piece(Living((), fn, n, type(fn).__name__), written)
-    if args or kwargs:
-        fn = Map(fn, *args, **kwargs)
     return Piece(Limited((parse(fn, ("As",)),), n), written)
 
 
-def By(n: int, fn: Any, *args: Any, **kwargs: Any) -> Piece:  # noqa: N802
+def By(n: int, fn: Any, /, *args: Any, **kwargs: Any) -> Piece:  # noqa: N802
     """Make `n` copies of each item, one for each copy of a stage.
 
     Parameters
@@ -376,15 +374,25 @@ def By(n: int, fn: Any, *args: Any, **kwargs: Any) -> Piece:  # noqa: N802
     Piece
         A stage for a flow.
     """
-    whole_number("By", n, 1)
+    n = whole_number("By", n, 1)
     written = f"By({n}, {shown(fn)})"
     if isinstance(fn, type) and issubclass(fn, Stage):
         return Piece(
             Copies(tuple(Living((), fn(*args, **kwargs), 1, fn.__name__) for _ in range(n))), written
         )
-    if args or kwargs:
-        fn = Map(fn, *args, **kwargs)
+    fn = _with_arguments("By", fn, args, kwargs)
     return Piece(Copies((parse(fn, ("By",)),) * n), written)
+
+
+def _with_arguments(word: str, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Give a function its further arguments; what is a stage already has had them."""
+    if not args and not kwargs:
+        return fn
+    if isinstance(fn, OfFlows) or not callable(fn):
+        raise TypeError(
+            f"{word}(n, fn, ...) gives further arguments to a function or a subclass of Stage; {shown(fn)} takes none"
+        )
+    return Map(fn, *args, **kwargs)
 
 
 def Route(key: Callable[[Any], Any], branches: Mapping[Any, Any], default: Any = None) -> Piece:  # noqa: N802
@@ -481,10 +489,10 @@ def Const(item: Any, limit: int | None = None) -> Piece:  # noqa: N802
     Returns
     -------
     Piece
-        A stage for a flow.
+        A source for a flow.
     """
     if limit is not None:
-        whole_number("Const(limit=...)", limit, 0)
+        limit = whole_number("Const(limit=...)", limit, 0)
     make = partial(repeat, item) if limit is None else partial(repeat, item, limit)
     written = f"Const({item!r:.40})"
     return Piece(Source((), Origin(make, written)), written)
@@ -503,7 +511,7 @@ def Read(path: Any, mode: str = "r") -> Piece:  # noqa: N802
     Returns
     -------
     Piece
-        A stage for a flow.
+        A source for a flow.
     """
     written = f"Read({path!r})"
     return Piece(Source((), Origin(partial(lines_of, path, mode), written)), written)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .program import MAP, run_items
+from .program import MAP, run_items, told_as
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ def run_living(
 ) -> Answer:
     """Run its `do` over items."""
     return run_items(((MAP, _here[0].do, note), *rest), base, keep, handler, items, names, to_pack)
+
+
+run_living.__dict__["told_as"] = lambda note, rest, *args: told_as(((MAP, None, note), *rest), *args)
 
 
 def tear_down() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import GraphError
 from ..graph.graph import Graph
 from ..graph.inside import Named
-from ..graph.nodes import Call, Chain, Node, OfFlows, Split, chain, name_of, text, text_of, walk
+from ..graph.nodes import Call, Chain, Node, OfFlows, Split, chain, is_bare_word, name_of, text, text_of, walk
 from ..options import NOTHING
 from .items import DROP, To
 from .nodes import Collecting, Copies, Deal, Plain, Source, targets_of
@@ -34,7 +34,7 @@ def chain_of(stages: tuple[object, ...]) -> Node:
         raise wrong((), "Flow() has no stages", "Write at least one.")
     parsed = [parse(stage, (str(i),)) for i, stage in enumerate(stages, 1)]
     root = chain(tuple(parsed))
-    parts = root.parts if type(root).__name__ == "Chain" else (root,)
+    parts = root.parts if isinstance(root, Chain) else (root,)
     for i, part in enumerate(parts):
         for node in _each(part):
             if isinstance(node, Source) and (i or node is not part):
@@ -84,6 +84,12 @@ def _parse(thing: Any, path: Path, within: set[int]) -> Generator[Any, Any, Node
         return thing.node
     root = getattr(thing, "_flow_root", None)
     if isinstance(root, Node):
+        if thing._settings:
+            raise wrong(
+                path,
+                f"{thing!r:.80} has words of its own, which mean a whole run, and here it is a stage",
+                "Write them on the outer flow.",
+            )
         return root
     if isinstance(thing, Graph):
         return _of_graph(thing, path)
@@ -107,6 +113,11 @@ def _parse(thing: Any, path: Path, within: set[int]) -> Generator[Any, Any, Node
         raise wrong(path, f"{thing.__name__} is a class", f"Make an object of it: {thing.__name__}(...).")
     kind = next((one for one in (list, tuple, set, frozenset) if isinstance(thing, one)), None)
     if kind is None:
+        if is_bare_word(thing):
+            name = text_of(thing)
+            raise wrong(
+                path, f"{name} is a word that makes a stage", f"Write it with parentheses: {name}(...)."
+            )
         if callable(thing):
             return Plain(fn=thing, name=text_of(thing))
         if isinstance(thing, str) and "." in thing:
@@ -114,7 +125,8 @@ def _parse(thing: Any, path: Path, within: set[int]) -> Generator[Any, Any, Node
         raise wrong(
             path,
             f"{thing!r:.60} is no stage",
-            "A stage is a function, a word of the kit, a list, tuple or set of stages, a graph or a flow.",
+            "A stage is a function, a word of the kit, a list, tuple or set of stages, a graph or a flow;"
+            " items come from .stream(items), or from Iter(items).",
         )
     if not thing:
         raise wrong(path, f"a {kind.__name__} is empty", "Put a stage into it, or leave it out.")
@@ -175,7 +187,7 @@ def _sorted(members: Any, path: Path) -> list[Any]:
         if name is None:
             raise wrong(
                 path,
-                f"{member!r:.60} in a set has no name to be ordered by",
+                f"{shown(member)} in a set has no name to be ordered by",
                 "Write Broadcast(f, g), which keeps the written order, or task(f).named(...).",
             )
         named.append((name, member))
@@ -218,6 +230,8 @@ def shown(thing: Any) -> str:
             return f"{brackets[0]}{inside}{comma}{brackets[1]}"
     if isinstance(thing, Graph) and thing._twin is not None and thing._twin.piece is not None:
         thing = thing._twin.piece
+    if isinstance(thing, Stage):
+        return thing._shown()
     if callable(thing) and not isinstance(thing, Graph | OfFlows):
         return text_of(thing)
     return f"{thing!r:.60}"

@@ -55,6 +55,8 @@ def _share(node: Node, i: int) -> str:
     if isinstance(node, Routes):
         return f"[key {node.keys[i - 1]}]" if i <= len(node.keys) else "[other keys]"
     if isinstance(node, Deal):
+        if node.is_free:
+            return "[if free]"
         return f"[{node.weights[i - 1]} of {sum(node.weights)}]" if node.weights else "[in turn]"
     return ""
 

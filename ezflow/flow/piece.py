@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import GraphError
 from ..graph.nodes import Node, OfFlows, words_of
 from ..modifiers import HowItRuns
-from ..options import Options
+from ..options import Options, whole_number
 from .nodes import Limited, Living, Plain
 
 if TYPE_CHECKING:
@@ -87,9 +87,7 @@ class StageWords(HowItRuns, OfFlows):
         Without it, all that is yielded for the items of a call is sent at once.  It has a worker process of its own, which
         takes one item after another.  In a branch it yields as far as it is allowed to until it is its turn.
         """
-        if not isinstance(buffersize, int) or isinstance(buffersize, bool) or buffersize < 1:
-            raise ValueError(f"stream takes a whole number of pieces, 1 or more, not {buffersize!r:.60}")
-        made: Piece = self._having("stream", buffersize)
+        made: Piece = self._having("stream", whole_number("stream", buffersize, 1))
         return made
 
     def results(self) -> Piece:

@@ -106,6 +106,19 @@ def run_items(
     return pack_large(outs, state, to_pack), counts, n_failed, state.extra()
 
 
+def told_as(
+    steps: Program, _: int, keep: bool, handler: object, items: object, *__: object
+) -> tuple[str, dict[str, object]]:
+    """Say what a call of a flow is called, and what of the user's it takes: for messages about one that was not sent."""
+    notes = [note for _, _, note in steps if note]
+    place = notes[0] if len(notes) == 1 else f"{notes[0]} to {notes[-1]}"
+    fns = [fn for kind, fn, _ in steps if kind != NEXT]
+    return f"flow stage {place}", {"items": items, "fn": fns if len(fns) > 1 else fns[0], "handler": handler}
+
+
+run_items.__dict__["told_as"] = told_as
+
+
 def pack_large(outs: list[Any], state: State, to_pack: int) -> list[Any]:
     """Give the outputs, the large ones to stay packed if they are to; `state` knows how large they are together."""
     state.is_packed = to_pack != 0 and state.nbytes >= ASIDE_FROM

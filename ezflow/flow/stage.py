@@ -31,7 +31,7 @@ class Stage(StageWords):
         return Living(stage=self, name=type(self).__name__)
 
     def _shown(self) -> str:
-        return type(self).__name__ if type(self).__repr__ is object.__repr__ else repr(self)
+        return f"{type(self).__name__}(...)" if type(self).__repr__ is object.__repr__ else repr(self)
 
     def initialize(self) -> None:
         """Prepare, in this program, once for each run."""

@@ -53,9 +53,6 @@ class Words:
         root = chain_of(stages)
         if isinstance(root.parts[0] if isinstance(root, Chain) else root, Source):
             raise wrong((), f"the side stream {name!r} has a source", "What stages emit is its source.")
-        for stage in stages:
-            if getattr(stage, "_settings", None) and "xcut" in stage._settings:
-                raise wrong((), f"the side stream {name!r} has side streams", "Add them to the main flow.")
         sides = self._settings.get("xcut", ())
         if any(name == other for other, _ in sides):
             raise wrong((), f"there are two side streams {name!r}", "Choose another name.")
@@ -141,6 +138,8 @@ def written(name: str, given: Any) -> str:
         return "".join(f".xcut({', '.join([repr(side), *map(shown, stages)])})" for side, stages in given)
     if name in HOOKS:
         return "".join(f".{name}({text_of(fn)})" for fn in given)
+    if name == "on" and not isinstance(given, str):
+        return f".on({type(given).__name__})"
     if name == "handler":
         return f".catch({text_of(given)})"
     return f".{name}({'' if given is True else f'{given!r:.40}'})"

@@ -7,6 +7,7 @@ pickling look at it as one flat sequence (`flatten`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from ..options import NOTHING, Options
@@ -120,6 +121,14 @@ class OfFlows:
     def _refusal(self) -> Exception | None:
         """Give the reason, if it is not just what it is."""
         return None
+
+
+_HOMES_OF_WORDS = ("ezflow.flow.kit", "ezflow.flow.twins", "ezflow.graph.ez", "ezflow.graph.task")
+
+
+def is_bare_word(thing: object) -> bool:
+    """Tell whether it is a word of ours that was written without its parentheses: called, it would make a stage."""
+    return type(thing) is FunctionType and thing.__module__ in _HOMES_OF_WORDS
 
 
 # ---------------------------------------------------------------- walking

@@ -17,6 +17,7 @@ from .nodes import (
     Stage,
     Whole,
     chain,
+    is_bare_word,
     label_of_node,
     text,
     walk,
@@ -80,6 +81,8 @@ def _parse(thing: Any, path: Path, within: set[int]) -> Generator[Any, Any, Node
         raise thing._refusal() or wording.is_of_flows(path, thing)
     kind = next((one for one in (list, tuple, set, frozenset, dict) if isinstance(thing, one)), None)
     if kind is None:
+        if is_bare_word(thing):
+            raise wording.bare_word(path, thing)
         if callable(thing):
             return Call(fn=thing)
         if isinstance(thing, str) and _names_a_function(thing):

@@ -60,6 +60,12 @@ def not_callable(path: Path, thing: object) -> GraphError:
     return _error(path, f"{thing!r:.80} (of type {kind}) cannot be called", remedy)
 
 
+def bare_word(path: Path, word: Any) -> GraphError:
+    """Say that a word that makes a stage was not called."""
+    name = word.__name__
+    return _error(path, f"{name} is a word that makes a stage", f"Write it with parentheses: {name}(...).")
+
+
 def is_of_flows(path: Path, thing: object) -> GraphError:
     """Say that something is a stage of flows."""
     return _error(

@@ -170,6 +170,10 @@ def test_source_that_can_be_iterated_once_is_not_run_twice(pool: ProcessPoolExec
         (lambda: Flow(work.inc, Iter([1])), "source stands behind"),
         (lambda: Flow({work.inc, lambda x: x}), "Broadcast"),
         (lambda: Flow(DROP), "DROP is no stage"),
+        (lambda: Flow([1, 2], work.inc), r"1 is no stage.*Iter\(items\)"),
+        (lambda: Flow(work.inc, Batch), r"stage 2 .*Batch is a word.*Batch\(\.\.\.\)"),
+        (lambda: Flow(Flow(work.inc).results(), work.inc), r"stage 1 .*results\(\).*outer flow"),
+        (lambda: Flow(work.inc).xcut("db", Flow(work.inc).on("inline")), "outer flow"),
     ],
 )
 def test_mistakes_are_found_when_it_is_built(make: Callable[[], Any], match: str) -> None:
@@ -358,6 +362,25 @@ def test_async_source_is_closed_with_the_run(pool: ProcessPoolExecutor, how: str
         async with asyncio.timeout(LIMIT):
             while len(asyncio.all_tasks()) > 1:
                 await asyncio.sleep(0)
+
+    asyncio.run(main())
+
+
+def test_async_with_waits_until_the_source_is_closed() -> None:
+    closed = []
+
+    async def source() -> AsyncIterator[int]:
+        try:
+            for n in itertools.count():
+                yield n
+        finally:
+            await asyncio.sleep(0)
+            closed.append(True)
+
+    async def main() -> None:
+        async with Flow(work.inc).on("inline").stream(source()) as stream:
+            assert await anext(stream) == 1
+        assert closed
 
     asyncio.run(main())
 

@@ -307,6 +307,8 @@ def test_picture_has_every_stage_under_the_name_of_errors() -> None:
     )
     assert ("2/2/2", "3/1/1", "") in SHAPES.edges
     assert ("5/2", "6/1/1", "[key vip]") in SHAPES.edges
+    freely = Flow(work.inc, Parallel(work.inc, work.double, balance="free")).edges
+    assert [edge.name for edge in freely] == ["[if free]", "[if free]"]
 
 
 def test_picture_as_text() -> None:

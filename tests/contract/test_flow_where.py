@@ -398,7 +398,7 @@ def test_words_are_written_as_they_were() -> None:
 
     assert (
         repr(flow)
-        == "Flow(Map(len).on('thread').retry(2), As(2, abs).named('absolute'), Passing.timeout(2.0))"
+        == "Flow(Map(len).on('thread').retry(2), As(2, abs).named('absolute'), Passing(...).timeout(2.0))"
     )
     assert repr(Map(len).with_env(A="1")) == "Map(len).with_env({'A': '1'})"
     with pytest.raises(TypeError):

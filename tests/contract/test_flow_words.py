@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from ezflow import (
     As,
     Batch,
     Broadcast,
+    By,
     Failure,
     Filter,
     Flow,
@@ -21,6 +24,7 @@ from ezflow import (
     Iter,
     Map,
     Parallel,
+    PicklingError,
     ProcessPoolExecutor,
     Rebatch,
     Route,
@@ -40,6 +44,7 @@ from tests.contract.flows import pool_of_one_kind  # noqa: F401  # the fixture `
 pytestmark = pytest.mark.dealt
 
 LIMIT = 60.0
+LOCK = threading.Lock()
 
 
 # ---------------------------------------------------------------- twins
@@ -100,6 +105,31 @@ def test_what_neither_understands_is_an_error_at_once(make: Callable[[], Any], m
         make()
 
 
+def test_every_keyword_reaches_the_function() -> None:
+    def row(x: int, fn: int = 0, n: int = 0) -> tuple[int, int, int]:
+        return x, fn, n
+
+    for make in (
+        Map,
+        lambda *args, **words: As(2, *args, **words),
+        lambda *args, **words: By(1, *args, **words),
+    ):
+        assert flowed(make(row, fn=3, n=4), 1) == [(1, 3, 4)]
+    assert flowed(Filter(lambda x, fn: x == fn, fn=2), 1, 2) == [2]
+
+
+@pytest.mark.parametrize("word", [As, By])
+@pytest.mark.parametrize("stage", [work.Passing(), Map(work.inc), Flow(work.inc), 5])
+def test_arguments_of_what_takes_none_are_an_error(word: Any, stage: Any) -> None:
+    for args, words in (((10,), {}), ((), {"y": 10})):
+        with pytest.raises(TypeError, match=rf"{word.__name__}\(n, fn, \.\.\.\) gives .* takes none"):
+            word(2, stage, *args, **words)
+
+
+def test_stage_is_shown_without_its_address() -> None:
+    assert repr(Flow(work.Passing(), As(2, work.Passing()))) == "Flow(Passing(...), As(2, Passing(...)))"
+
+
 def test_twins_travel_as_they_were_written() -> None:
     flow = Flow(Zip(work.inc, work.double), Broadcast(work.shown, work.shown))
     graph = Zip(work.inc, work.double)
@@ -118,12 +148,32 @@ def test_flow_reads_as_it_was_written() -> None:
         ".catch(shown).unordered().max_pending(3)"
     )
     assert repr(pickle.loads(pickle.dumps(flow))) == repr(flow)
+    assert repr(Flow(work.inc).on(ThreadPoolExecutor(1))) == "Flow(inc).on(ThreadPoolExecutor)"
 
 
 def test_words_of_flows_are_public() -> None:
     assert {"Flow", "Stage", "DROP", "Map", "Filter", "Route"} <= set(ezflow.__all__)
     assert list(Flow(Iter([1, 2]), ezflow.Map(pow, 2), Batch(2)).on("inline")) == [[1, 4]]
     assert issubclass(work.Counting, Stage)
+
+
+@pytest.mark.parametrize(
+    ("stage", "place"),
+    [
+        (work.inc, r"\(inc\) was not sent: an argument at items\[0\]\[0\] cannot"),
+        (Map(work.two).stream(), r"\(two\) was not sent: an argument at items\[0\] cannot"),
+        (Map(work.inc).with_env(A="1"), r"\(inc\) was not sent: an argument at items\[0\]\[0\] cannot"),
+        (work.Passing(), r"\(Passing\) was not sent: an argument at items\[0\]\[0\] cannot"),
+        (Map(work.inc, LOCK), r"\(inc\) was not sent: the function at fn\.args\[0\] cannot"),
+    ],
+)
+def test_what_cannot_be_sent_is_said_with_stage_and_place(
+    pool: ProcessPoolExecutor, stage: Any, place: str
+) -> None:
+    item = [1] if "fn" in place else [LOCK]
+
+    with pytest.raises(PicklingError, match=rf"flow stage 1 {place}"):
+        list(Flow(stage).on(pool).stream([item]))
 
 
 def test_twins_run_on_a_pool(pool: ProcessPoolExecutor) -> None:

@@ -108,6 +108,10 @@ WRONG = {
     "nothing to zip": (Zip, r"In the graph: Zip\(\) is empty\."),
     "nothing in series": (Serial, r"In the graph: Serial\(\) is empty\."),
     "no stage": (lambda: EZ(work.inc, 5), r"In stage 2: 5 \(of type int\) cannot be called\. A stage is"),
+    "no parentheses": (
+        lambda: EZ(range, each),
+        r"In stage 2: each is a word that makes a stage\. Write it with parentheses: each\(\.\.\.\)",
+    ),
     "a text that names nothing": (
         lambda: EZ(work.inc, "mean"),
         r"In stage 2: 'mean' \(of type str\) cannot be called\. A text is a stage if it names a function with its module",

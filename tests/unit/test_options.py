@@ -132,8 +132,17 @@ def test_limits_take_numbers_and_none() -> None:
     assert seconds_or_none("timeout", Decimal("0.5")) == 0.5
 
 
+class Two:
+    """A whole number of another type, such as numpy's."""
+
+    def __index__(self) -> int:
+        return 2
+
+
 def test_priority_and_label_are_checked() -> None:
     assert whole_number("priority", -3) == -3
+    assert type(whole_number("priority", Two())) is int  # type: ignore[arg-type]  # the same
+    assert Retry(Two()) == Retry(2)  # type: ignore[arg-type]  # checkers know that it is none
     assert text("named", "") == ""
     for value in (1.0, True, "1", None):
         with pytest.raises(TypeError, match="priority"):
