@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ._engine.events import Job
 from ._hints import Protocol
 
@@ -96,8 +98,7 @@ def label_of(fn: object) -> str:
     name = getattr(fn, "__qualname__", None)
     if isinstance(name, str):
         return name
-    inner = getattr(fn, "func", None)  # functools.partial
-    return label_of(inner) if inner is not None and inner is not fn else type(fn).__qualname__
+    return label_of(fn.func) if isinstance(fn, partial) else type(fn).__qualname__
 
 
 def run_chunk(fn: Callable[..., object], chunk: Iterable[tuple[object, ...]]) -> list[object]:

@@ -474,15 +474,12 @@ class Codec(Builder):
         from .._call import label_of
         from .diagnose import for_caller, note_culprit
 
-        label, what = label_of(fn), fn
-        inner = getattr(fn, "functions_of", None)  # of a function of ours that runs the user's
-        if inner is not None:
-            what, args = inner(args[0]), args[1:]
-            label = " → ".join(map(label_of, what))
-        roots: dict[str, object] = {"args": args, "kwargs": kwargs, "fn": what}
-        told_as = getattr(fn, "told_as", None)  # of a function of ours that runs the stages of a flow
-        if told_as is not None:
-            label, roots = told_as(*args)
+        label = label_of(fn)
+        roots: dict[str, object] = {"args": args, "kwargs": kwargs, "fn": fn}
+        told_as = fn.__dict__.get("told_as") if isinstance(fn, FunctionType) else None
+        if told_as is not None and fn.__module__.startswith("ezflow."):  # one of ours that runs the user's
+            label, found = told_as(*args)
+            roots = {"kwargs": kwargs, **found}
         attempt = self._try
         if isinstance(error, GlobalFailure):
             roots = {f"fn.__globals__[{error.name!r}]": error.value}

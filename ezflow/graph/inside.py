@@ -5,6 +5,7 @@ A worker imports this module and nothing else of this package.
 
 from __future__ import annotations
 
+from .._call import label_of
 from .._engine.finish import UNFINISHED, abandon, collect, finish
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
@@ -173,16 +174,17 @@ def run_packed(calls: bytes, /, *args: Any, **kwargs: Any) -> Any:
     return run_chain(found, *args, **kwargs)
 
 
-def _functions_of(calls: Any) -> tuple[Callable[..., Any], ...]:
-    """Give the functions of a chain, for messages about a call that could not be sent."""
+def _told_as(calls: Any, *args: object) -> tuple[str, dict[str, object]]:
+    """Say what a chain is called, and what of the user's it takes: for messages about one that was not sent."""
     if isinstance(calls, bytes):
         from pickle import loads
 
         calls = loads(calls)
-    return tuple(fn for _, fn, _ in calls)
+    fns = tuple(fn for _, fn, _ in calls)
+    return " → ".join(map(label_of, fns)), {"args": args, "fn": fns}
 
 
-run_chain.__dict__["functions_of"] = run_packed.__dict__["functions_of"] = _functions_of
+run_chain.__dict__["told_as"] = run_packed.__dict__["told_as"] = _told_as
 
 
 def run_patiently(

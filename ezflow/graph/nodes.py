@@ -7,6 +7,7 @@ pickling look at it as one flat sequence (`flatten`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -214,10 +215,7 @@ def text_of(fn: object) -> str:
     name = getattr(fn, "__name__", None)
     if isinstance(name, str):
         return "lambda" if name == "<lambda>" else name
-    inner = getattr(fn, "func", None)
-    if inner is not None and inner is not fn:
-        return f"partial({text_of(inner)})"
-    return type(fn).__name__
+    return f"partial({text_of(fn.func)})" if isinstance(fn, partial) else type(fn).__name__
 
 
 def text(root: Node, limit: int = 60) -> str:

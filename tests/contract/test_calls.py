@@ -10,10 +10,11 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
-from ezflow import Future, ProcessPoolExecutor
+from ezflow import EZ, Filter, Flow, Future, PicklingError, ProcessPoolExecutor, task
 from tests import work
 from tests.contract.gates import LIMIT, Gate, lines, wait_until, warm, workers
 
@@ -395,3 +396,15 @@ def test_repr_says_what_goes_on(pool: ProcessPoolExecutor, tmp_path: Path, start
     gate.open()
     future.result(LIMIT)
     assert "finished" in repr(future)
+
+
+@pytest.mark.dealt
+def test_mock_may_be_called(pool: ProcessPoolExecutor) -> None:
+    """It has every attribute that it is asked for."""
+    mock = Mock(return_value=1)
+
+    assert pool.submit(mock, 2).result(LIMIT) == 1
+    assert EZ(mock, {"a": mock, "b": task(mock)}).on(pool)(2) == {"a": 1, "b": 1}
+    assert list(Flow(mock, Filter(mock)).on(pool).stream([1, 2])) == [1, 1]
+    with pytest.raises(PicklingError, match="Mock was not sent"):
+        pool.submit(mock, threading.Lock()).result(LIMIT)
