@@ -14,7 +14,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 def n_descriptors(pool: Any) -> int:
     """Count the segments that workers were given."""
-    lendings = [link.holdings._lending for link in pool._engine._links.values()]
+    lendings = [link.holdings._lending for link in list(pool._engine._links.values())]
     return sum(each.n_fds for each in lendings if each is not None)
 
 

@@ -49,7 +49,7 @@ def touched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def bytes_through_sockets(pool: ProcessPoolExecutor) -> int:
     engine: Any = pool._engine
-    return sum(link.writer.nbytes + link.reader.nbytes for link in engine._links.values())
+    return sum(link.writer.nbytes + link.reader.nbytes for link in list(engine._links.values()))
 
 
 # ---------------------------------------------------------------- passing on
@@ -130,7 +130,7 @@ def test_memory_that_was_passed_on_is_free_again(make_pool: Callable[..., Any]) 
 
     def is_free() -> bool:
         assert sum(pool.map(work.inc, range(100))) == 5050  # a worker says it with its next answer
-        lendings = [link.holdings._lending for link in pool._engine._links.values()]
+        lendings = [link.holdings._lending for link in list(pool._engine._links.values())]
         return not any(lending is not None and lending.n_loans for lending in lendings)
 
     wait_until(is_free, "the loans to end")

@@ -368,7 +368,7 @@ def test_flood_waits_in_the_worker(make_pool: MakePool, monkeypatch: pytest.Monk
     size = 30_000_000
     flood = pool.submit(loud.say_much, size)
     assert entered.wait(LIMIT)
-    voices = [link.voice for link in pool._engine._links.values()]
+    voices = [link.voice for link in list(pool._engine._links.values())]
     wait_until(lambda: any(voice.is_paused for voice in voices if voice), "the pause")
 
     others = {pool.submit(loud.nothing).result(LIMIT) for _ in range(20)}
