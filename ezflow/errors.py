@@ -515,7 +515,7 @@ def call_timeout(
 ) -> CallTimeout:
     """Say that a call was stopped at its limit; `cause` or `stack` shows where it was."""
     if isinstance(cause, CallInterrupted):
-        how = "It was interrupted at the place shown above."
+        how = "It was interrupted at the place that its traceback shows."
     elif cause is not None:
         how = f"When it was interrupted it raised {_one_line(cause)}."
     else:
@@ -534,7 +534,7 @@ def out_of_time(
 ) -> CallTimeout:
     """Say that a call had not ended, waiting and repeating included, when its time was up."""
     if isinstance(cause, CallInterrupted):
-        where = "It was stopped at the place shown above."
+        where = "It was stopped at the place that its traceback shows."
     elif has_started:
         where = "It was stopped."
     else:

@@ -14,7 +14,7 @@ with ProcessPoolExecutor(1) as pool:
     try:
         future.result(timeout=2)  # limits the waiting only, as in the standard library
     except TimeoutError:
-        print("still running:", future.running())
+        print("ended by that:", future.done())
     print("stopped:", future.cancel())
     try:
         future.result()

@@ -209,6 +209,9 @@ def place_of(name: str) -> tuple[int, ...]:
 
 # ---------------------------------------------------------------- for people
 
+_SHORTEST: Final = 24
+"""Characters of a stage's name that are shown at least, however narrow the terminal is (chosen)."""
+
 _TITLES: Final = ("in", "out", "failed", "dropped", "queued", "running", "per s", "p50", "p95")
 
 
@@ -234,13 +237,17 @@ def cells_of(found: FlowStatistics) -> Iterator[tuple[bool, list[str]]]:
         )
 
 
-def lines_of(found: FlowStatistics) -> list[str]:
-    """Give a table for a terminal; an arrow marks the slowest stage."""
+def lines_of(found: FlowStatistics, columns: int | None = None) -> list[str]:
+    """Give a table for a terminal; an arrow marks the slowest stage, and long names are cut if there is no room."""
     rows = [(False, ["stage", *_TITLES]), *cells_of(found)]
     widths = [max(len(cells[i]) for _, cells in rows) for i in range(len(rows[0][1]))]
+    if columns is not None:
+        room = columns - len("▶ ") - sum(width + 2 for width in widths[1:])
+        widths[0] = min(widths[0], max(room, _SHORTEST))
     lines = [head_of(found)]
     for is_slowest, cells in rows if found.stages else ():
-        first = cells[0].ljust(widths[0])
+        name = cells[0] if len(cells[0]) <= widths[0] else f"{cells[0][: widths[0] - 1]}…"
+        first = name.ljust(widths[0])
         rest = "".join(f"  {cell:>{width}}" for cell, width in zip(cells[1:], widths[1:], strict=True))
         lines.append(f"{'▶' if is_slowest else ' '} {first}{rest}")
     return lines

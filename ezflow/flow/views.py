@@ -113,10 +113,11 @@ class Table:
     def end(self, n: int, n_failed: int, total: int | None) -> None:
         """Draw the last state and leave it there."""
         columns, rows = size_of(self._stream)
-        lines = lines_of(self._ledger.statistics())
+        room = (columns or 80) - 1
+        lines = lines_of(self._ledger.statistics(), room)
         if total is not None:
             lines.insert(0, f"{n:,} of {total:,} done")
-        lines = [line[: (columns or 80) - 1] for line in lines]
+        lines = [line[:room] for line in lines]
         if rows and len(lines) >= rows:  # what has scrolled away cannot be written anew
             lines = [*lines[: rows - 2], "  …"]
         if lines == self._drawn[1]:

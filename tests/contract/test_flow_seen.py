@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from ezflow import ProcessPoolExecutor, task
+from ezflow.flow.counting import FlowStatistics, StageStatistics, lines_of
 from ezflow.flow.flow import Flow
 from ezflow.flow.gauge import Gauge
 from ezflow.flow.kit import As, Batch, Broadcast, Filter, Iter, Map, Parallel, Route, Tap, Unbatch, Zip
@@ -256,6 +257,20 @@ def test_source_of_its_own_has_a_total_too(pool: ProcessPoolExecutor) -> None:
     list(Flow(Iter([1, 2, 3]), work.inc).on(pool).progress(always=True, file=file))
 
     assert file.getvalue().splitlines()[0] == "flow: 0 of 3"
+
+
+def test_long_names_are_cut_before_numbers_are() -> None:
+    name = "1 (a_function_with_a_name_that_takes_much_of_a_line)"
+    stage = StageStatistics(name, 5, 4, 0, 1, 0, 0, 7.0, 0.001, 0.002, 0.1)
+    found = FlowStatistics(5, 4, 0, 0, 1.0, 5.0, (stage,), name, True)
+
+    _, titles, row = lines_of(found, 99)
+
+    assert len(titles) == len(row) == 99
+    assert row.startswith("▶ 1 (a_function_with_a_name")
+    assert "…" in row
+    assert row.endswith("2.0 ms")
+    assert lines_of(found) == lines_of(found, 500)
 
 
 def test_summary_is_written_however_a_run_ends(pool: ProcessPoolExecutor) -> None:

@@ -232,7 +232,7 @@ def test_call_timeout_says_whether_the_call_reacted() -> None:
 
     assert errors.call_timeout("f", 2, stuck).__cause__ is stuck
     assert "limit of 2 s" in str(errors.call_timeout("f", 2, stuck))
-    assert "interrupted at the place shown above" in str(errors.call_timeout("f", 2, stuck))
+    assert "interrupted at the place that its traceback shows" in str(errors.call_timeout("f", 2, stuck))
     assert "its worker was killed" in str(errors.call_timeout("f", 0.25, None))
     assert "it raised KeyError: 1" in str(errors.call_timeout("f", 2, KeyError(1)))
     assert errors.call_timeout("f", 0.25, None).seconds == 0.25
