@@ -296,10 +296,10 @@ class Flow(Words, Shown, OfFlows):
         from threading import Thread
 
         from .._sealed import SealedError
-        from ..future import Future as OurFuture
         from ..graph.handles import Value
+        from .running import RunFuture
 
-        future: OurFuture[Outcome] = OurFuture()
+        future: RunFuture[Outcome] = RunFuture()
 
         def begun(run: Run) -> None:
             future.add_done_callback(partial(_stop_cancelled, run.listener))
