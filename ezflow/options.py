@@ -104,7 +104,7 @@ class Options:
 
     HOW_IT_RUNS: Final = ("timeout", "within", "retry", "priority", "named", "progress")
     WHAT_GOES_IN: Final = ("star", "stream", "results", "sealed", "unordered", "background", "asynced")
-    OF_GRAPHS: Final = ("on", "otherwise", "catch", "env")
+    OF_GRAPHS: Final = ("on", "otherwise", "catch", "env", "max_pending")
     """Where a task or a graph runs, and what stands for its failure; executors do not know them."""
     NAMES: Final = (*HOW_IT_RUNS, *WHAT_GOES_IN, *OF_GRAPHS)
 

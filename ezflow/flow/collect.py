@@ -47,6 +47,7 @@ class Collect(Operation):
         self._n_held = (
             0  # items of the source whose packets have left, and which may be in what is not full yet
         )
+        self.n_again = 0  # those of them that are on their way once more, as a batch
         self.max_wait = max_wait
         self.since: float | None = None  # when the first of what waits came
         self.n_in = 0
@@ -167,6 +168,7 @@ class Collect(Operation):
         elif self._n_held:
             packet.n_source += self._n_held
             self.machine.n_pending += self._n_held
+            self.n_again += self._n_held
             self._n_held = 0
 
     def _note_time(self, *, has_given: bool) -> None:

@@ -71,6 +71,8 @@ class Flow(Words, Shown, OfFlows):
     ----------
     *stages : callable, list, tuple, set, Graph, Stage, Flow, or a word of the kit
         One after the other.  A tuple deals items out to its branches in turn, a set copies each item to all of them.
+    ordered : bool
+        Whether outputs come in the order of the input; False is the word `unordered`.
 
     Notes
     -----
@@ -89,11 +91,11 @@ class Flow(Words, Shown, OfFlows):
     _stages: tuple[Any, ...]
     _settings: dict[str, Any]
 
-    def __init__(self, *stages: Any) -> None:
+    def __init__(self, *stages: Any, ordered: bool = True) -> None:
         put = object.__setattr__
         put(self, "_stages", stages)
         put(self, "_flow_root", chain_of(stages))
-        put(self, "_settings", {})
+        put(self, "_settings", {} if ordered else {"ordered": False})
 
     def _with(self, **settings: Any) -> Self:
         made = type(self).__new__(type(self))
@@ -295,10 +297,10 @@ class Flow(Words, Shown, OfFlows):
         from threading import Thread
 
         from .._sealed import SealedError
-        from ..future import Future as OurFuture
         from ..graph.handles import Value
+        from .running import RunFuture
 
-        future: OurFuture[Outcome] = OurFuture()
+        future: RunFuture[Outcome] = RunFuture()
 
         def begun(run: Run) -> None:
             future.add_done_callback(partial(_stop_cancelled, run.listener))

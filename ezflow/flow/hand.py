@@ -94,7 +94,7 @@ class PoolHand:
             if own is not None:
                 if "stream" in own:  # nothing that was sent can be repeated
                     options = options.without("retry")
-                options = options.under(own.without("on", "env", *KEPT))
+                options = options.under(own.without("on", "env", "max_pending", *KEPT))
             known = self._plans[work] = options, Plan.of(options) if len(options) else None
         return known[1]
 

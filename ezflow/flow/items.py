@@ -116,6 +116,11 @@ class To:
         return f"To({self.target!r})" if self.item is DROP else f"To({self.target!r}, {self.item!r:.60})"
 
 
+def pass_on(item: Any) -> Any:
+    """Give the item: what `same` does."""
+    return item
+
+
 class Always:
     """A handler that puts the same value into the place of every failed item."""
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Iterable, Mapping
 from functools import partial
 from itertools import repeat
+from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from ..graph.nodes import Node, OfFlows, chain, text_of
 from ..options import seconds_or_none, whole_number
@@ -439,20 +441,25 @@ class Origin:
     def begin(self) -> Iterator[Any] | AsyncIterator[Any]:
         """Give an iterator for a run."""
         make = self._make
-        if isinstance(make, AsyncIterable):
-            return make.__aiter__()
-        if not isinstance(make, Iterable):
+        if not isinstance(make, Iterable | AsyncIterable):
             made = make()
             return made.__aiter__() if isinstance(made, AsyncIterable) else iter(made)
-        found = iter(make)
+        found = make.__aiter__() if isinstance(make, AsyncIterable) else iter(make)
         if found is make:
-            if self._is_used:
+            is_generator = isinstance(make, GeneratorType | AsyncGeneratorType)
+            if self._is_used or (is_generator and make in _BEGUN):
                 raise RuntimeError(
-                    f"{self.shown} can be iterated once only, and was, by an earlier run of the flow."
+                    f"{self.shown} can be iterated once only, and was, by an earlier run of a flow."
                     " Give Iter a list, or a function that makes the iterator."
                 )
             self._is_used = True
+            if is_generator:
+                _BEGUN.add(make)
         return found
+
+
+_BEGUN: WeakSet[Any] = WeakSet()
+"""Generators that a run has begun, and ends: another one would get nothing, or what an unfinished one has left over."""
 
 
 def Iter(items: Any, *, live: bool = False) -> Piece:  # noqa: N802

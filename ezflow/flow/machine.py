@@ -157,6 +157,8 @@ class Machine:
         n_source = self.n_source + 1
         for work in self.works:
             size = min(size, max(1, work.chunk * n_source // max(work.n_in, 1)))
+            if work.max_pending is not None:
+                size = min(size, max(work.max_pending - work.n_before_end(), 0))
         if settings.max_pending is not None:
             size = min(size, max(settings.max_pending - self.n_pending, 0))
         return size

@@ -9,8 +9,9 @@ from ..errors import GraphError
 from ..graph.graph import Graph
 from ..graph.inside import Named
 from ..graph.nodes import Call, Chain, Node, OfFlows, Split, chain, is_bare_word, name_of, text, text_of, walk
+from ..graph.task import same
 from ..options import NOTHING
-from .items import DROP, To
+from .items import DROP, To, pass_on
 from .nodes import Collecting, Copies, Deal, Plain, Source, targets_of
 from .piece import OWN, Piece
 from .program import MAP
@@ -95,6 +96,8 @@ def _parse(thing: Any, path: Path, within: set[int]) -> Generator[Any, Any, Node
         return _of_graph(thing, path)
     if isinstance(thing, Stage):
         return thing._stage_node()
+    if thing is same:
+        return Plain(fn=pass_on, name="same")
     if isinstance(thing, To):
         if thing.item is not DROP:
             raise wrong(
@@ -215,7 +218,7 @@ def branch_name(member: Any) -> str | None:
         return member.shown if " at 0x" not in member.shown and "lambda" not in member.shown else None
     if isinstance(member, Stage):
         return type(member).__name__
-    if callable(member):
+    if callable(member) or member is same:
         return name_of(member)
     return "".join(filter(None, (branch_name(one) for one in member))) if isinstance(member, tuple) else None
 

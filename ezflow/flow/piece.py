@@ -22,7 +22,7 @@ ALONE = ("timeout", "within", "retry", "priority")
 KEPT = ("catch", "otherwise", "results")
 """Options that say what becomes of failures."""
 
-OWN = (*ALONE, *KEPT, "on", "env")
+OWN = (*ALONE, *KEPT, "on", "env", "max_pending")
 """Options of a stage that keep it apart from its neighbours."""
 
 
@@ -117,6 +117,27 @@ class StageWords(HowItRuns, OfFlows):
         if not callable(handler):
             raise TypeError(f"catch takes a function of the error, not {handler!r:.60}")
         made: Piece = self._having("catch", handler)
+        return made
+
+    def max_pending(self, n: int) -> Piece:
+        """Let at most `n` items be between the source and the end of this stage.
+
+        Parameters
+        ----------
+        n : int
+            At least 1.
+
+        Returns
+        -------
+        Piece
+            A stage before which no more than that can pile up: the source waits.
+
+        Notes
+        -----
+        Items of the source count; what a `Batch` or `Window` before the stage holds back does not.  It is for stages that
+        stand by themselves: for what happens in a branch, `Flow.max_pending` bounds the whole flow.
+        """
+        made: Piece = self._having("max_pending", whole_number("max_pending", n, 1))
         return made
 
     def with_env(self, env: Mapping[str, str] | None = None, **more: str) -> Piece:

@@ -19,6 +19,8 @@ from .streams import Streams
 from .work import Work
 
 if TYPE_CHECKING:
+    from typing import TypeGuard
+
     from ..options import Options
     from .forks import Fork
     from .machine import Machine
@@ -62,8 +64,25 @@ def is_by_item(node: Node, *, at_head: bool = False) -> bool:
     if isinstance(node, Chain):
         return all(is_by_item(part, at_head=at_head and not i) for i, part in enumerate(node.parts))
     if isinstance(node, Deal):
-        return at_head and not node.is_free and all(is_by_item(part, at_head=True) for part in node.parts)
+        if not at_head or node.is_free or replicas(node) is not None:
+            return False
+        return all(is_by_item(part, at_head=True) for part in node.parts)
     return isinstance(node, Copies | Rows | Routes) and all(is_by_item(part) for part in node.parts)
+
+
+def replicas(node: Node) -> Limited | None:
+    """Give what a tuple of one function, several times, means: at most so many calls of it at once."""
+    if not isinstance(node, Deal) or node.weights or node.is_free or len(node.parts) == 1:
+        return None
+    first = node.parts[0]
+    if not is_function(first) or not all(is_function(part) and part.fn is first.fn for part in node.parts):
+        return None
+    return Limited((first,), len(node.parts))
+
+
+def is_function(node: Node) -> TypeGuard[Plain]:
+    """Tell whether a stage is a function without words of its own."""
+    return isinstance(node, Plain) and node.kind == MAP and not len(node.options)
 
 
 class _Builder:
@@ -96,8 +115,16 @@ class _Builder:
             after = self.group(group, after, in_branch=in_branch)
         return after
 
-    def own(self, work: Work, options: Options) -> Work:
+    def own(self, work: Work, options: Options, *, in_branch: bool) -> Work:
         """Give a stage what its options say."""
+        if "max_pending" in options:
+            if in_branch:
+                raise GraphError(
+                    f"stage {work.note} says .max_pending(...) in a branch, which has no source of its own to stop:"
+                    " write it on a stage before or behind the branches, or on the flow."
+                )
+            work.max_pending = options.get("max_pending")
+            work.n_behind = len(self.machine.collects)  # they are made from the end
         work.alone = any(name in options for name in ALONE)
         if len(options):
             work.extra = options
@@ -125,6 +152,7 @@ class _Builder:
     def group(self, group: list[tuple[Node, Path]], after: Operation, *, in_branch: bool) -> Operation:
         """Make the operation of some neighbours: a program, or a single stage of another kind."""
         node, path = group[0]
+        node = replicas(node) or node
         machine = self.machine
         is_light = isinstance(node, Plain) and node.kind == UNBATCH
         if is_by_item(node, at_head=True) and (is_light or not machine.settings.is_async):
@@ -138,13 +166,15 @@ class _Builder:
         end = end_before(after)
         if isinstance(node, Plain):
             if "stream" not in node.options:
-                return self.own(Work(machine, after, (step(node, path), *end), note), node.options)
+                return self.own(
+                    Work(machine, after, (step(node, path), *end), note), node.options, in_branch=in_branch
+                )
             if node.options.get("retry") or node.options.get("results"):
                 raise wrong(
                     path, ".stream() stands with retry or results", "Its outputs have left when it fails."
                 )
             streams = Streams(machine, after, (step(node, path), *end), note)
-            self.own(streams, node.options)
+            self.own(streams, node.options, in_branch=in_branch)
             streams.alone = True
             return streams
         if isinstance(node, Limited):
@@ -161,11 +191,13 @@ class _Builder:
             elif not is_by_item(part):
                 raise wrong(path, "As holds a stage that is more than functions of one item", "Split it.")
             steps = tuple(step(one, (*path, str(i))) for i, one in enumerate(_parts(part), 1))
-            return self.own(Work(machine, after, steps + end, note, limit=node.n), options)
+            return self.own(
+                Work(machine, after, steps + end, note, limit=node.n), options, in_branch=in_branch
+            )
         if isinstance(node, Living):
             program = (MAP, node.stage, note), *end
             work = Work(machine, after, program, note, sees_order=True, limit=node.n)
-            self.own(work, node.options)
+            self.own(work, node.options, in_branch=in_branch)
             work.extra = node
             return work
         if isinstance(node, Collecting):

@@ -94,6 +94,9 @@ class Work(Operation):
         self.gate = Gate(ordered=machine.settings.ordered) if sees_order else None
         self.is_light = is_light
         self.limit = limit
+        self.max_pending: int | None = None  # items of the source that may be before its end
+        self.n_passed = 0  # items of the source that are behind it
+        self.n_behind = 0  # collecting stages behind it
         self.alone = alone
         self.extra = extra
         self.keep = machine.settings.keep
@@ -119,6 +122,17 @@ class Work(Operation):
             machine.here.append(self)
         else:
             machine.works.append(self)
+
+    def give(self, packet: Packet) -> None:
+        """Pass a packet on, with its items of the source."""
+        self.n_passed += packet.n_source
+        super().give(packet)
+
+    def n_before_end(self) -> int:
+        """Count the items of the source that are on their way to the end of this stage, or in it."""
+        machine = self.machine
+        n_again = sum(one.n_again for one in machine.collects[self.n_behind :])
+        return machine.n_source + n_again - self.n_passed
 
     def take(self, packet: Packet) -> None:
         """Take a packet."""

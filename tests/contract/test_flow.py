@@ -281,8 +281,10 @@ def test_cancelling_the_future_of_a_run_stops_it(
     if when != "at once":
         assert begun.wait(LIMIT)
 
+    assert future.running()
     assert future.cancel()
 
+    assert not future.running()
     assert when == "at once" or closed.wait(LIMIT)  # at once: its source may never have begun
     with pytest.raises(CancelledError):
         future.result(LIMIT)

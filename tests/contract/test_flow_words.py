@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -36,6 +37,7 @@ from ezflow import (
     Unbatch,
     Window,
     Zip,
+    same,
     task,
 )
 from tests import flowwork as work
@@ -341,3 +343,86 @@ def test_dead_letters_are_items_of_the_source(
 def test_max_pending_takes_whole_numbers_from_one_on(n: Any, kind: type[Exception]) -> None:
     with pytest.raises(kind, match="max_pending takes"):
         Flow(work.inc).max_pending(n)
+
+
+def test_generator_that_a_run_has_begun_is_no_source_of_another_one(pool: ProcessPoolExecutor) -> None:
+    numbers = (number for number in range(3))
+    assert list(Flow(work.inc).on(pool).stream(numbers)) == [1, 2, 3]
+
+    with pytest.raises(RuntimeError, match="once only"):
+        Flow(work.double).on(pool).run(numbers)
+
+
+def test_async_generator_is_run_once() -> None:
+    async def numbers() -> AsyncIterator[int]:
+        yield 1
+
+    async def twice() -> list[int]:
+        flow = Flow(Iter(numbers()), work.inc).on("inline")
+        found = [out async for out in flow]
+        with pytest.raises(RuntimeError, match="once only"):
+            aiter(flow)
+        return found
+
+    assert asyncio.run(twice()) == [2]
+
+
+def test_same_is_a_stage_of_flows() -> None:
+    flow = Flow({work.inc, same}, Zip(same, work.inc), same)
+
+    assert list(flow.on("inline").stream([1])) == [(2, 3), (1, 2)]
+    assert repr(flow) == "Flow({inc, same}, Zip(same, inc), same)"
+
+
+def test_order_can_be_given_up_by_a_keyword() -> None:
+    assert repr(Flow(work.inc, ordered=False)) == repr(Flow(work.inc).unordered())
+
+
+@pytest.mark.parametrize(
+    ("stages", "most"),
+    [
+        ((Map(work.inc),), 3),
+        ((work.inc, Map(work.double).on("thread"), As(2, work.inc)), 3),
+        ((work.two, Batch(2)), 3),
+        ((Batch(4), Unbatch()), 3 + 4),
+    ],
+    ids=["first", "later", "many", "batch"],
+)
+def test_no_more_items_pile_up_before_a_stage_than_it_allows(
+    pool: ProcessPoolExecutor, stages: tuple[Any, ...], most: int
+) -> None:
+    behind: list[Any] = []
+    ahead: list[int] = []
+
+    def source() -> Iterator[int]:
+        for number in range(40):
+            ahead.append(number - len(behind))
+            yield number
+
+    def here(x: Any) -> Any:
+        behind.append(x)
+        return x
+
+    flow = Flow(*stages, Map(here).on("inline").max_pending(3), work.same)
+    assert flow.on(pool).run(source()).n_out == 40
+    assert max(ahead) <= most
+
+
+def test_bound_of_a_stage_that_cannot_be_kept_is_a_mistake(pool: ProcessPoolExecutor) -> None:
+    assert repr(Map(work.inc).max_pending(3)) == "Map(inc).max_pending(3)"
+    with pytest.raises(GraphError, match="in a branch"):
+        Flow((work.inc, Map(work.inc).max_pending(3))).on(pool).run([1])
+    with pytest.raises(ValueError, match="max_pending takes"):
+        Map(work.inc).max_pending(0)
+
+
+def test_function_that_stands_three_times_in_a_tuple_runs_three_times_at_once_at_most() -> None:
+    flow = Flow((work.inc, work.inc, work.inc), (work.inc, work.double), work.double).on("inline")
+
+    with flow.stream([1, 2]) as stream:
+        assert [row.name for row in stream.statistics().stages] == [
+            "1 (As(3, inc))",
+            "2 (tuple) to 3 (double)",
+        ]
+        assert list(stream) == [6, 12]
+    assert repr(flow).startswith("Flow((inc, inc, inc), (inc, double), double)")
