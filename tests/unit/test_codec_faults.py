@@ -307,15 +307,17 @@ def test_an_interrupt_at_any_moment_leaves_the_codec_usable(rounds: int) -> None
             lost += 1
         sys.unraisablehook = report
         signal.signal(signal.SIGALRM, strike)
+        def pack(i):  # a function: up to Python 3.13, `try` does not cover the jump back of a `while` in it
+            while struck == i:
+                worker.codec.pack_call(make(i), (Point(i),), {{}})
+                worker.codec.pack_call(len, ("abc",), {{}})
+                code = helper.__code__.replace(co_name=f"f{{i}}")  # not eval: an interrupt there sets the exit code
+                worker.codec.pack_call(types.FunctionType(code, globals()), (Point(i),), {{}})
         for i in range({rounds}):
             STATE["n"] = [i]
             try:
                 signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-5, 2e-3))
-                while struck == i:
-                    worker.codec.pack_call(make(i), (Point(i),), {{}})
-                    worker.codec.pack_call(len, ("abc",), {{}})
-                    code = helper.__code__.replace(co_name=f"f{{i}}")  # not eval: an interrupt there sets the exit code
-                    worker.codec.pack_call(types.FunctionType(code, globals()), (Point(i),), {{}})
+                pack(i)
             except KeyboardInterrupt:
                 hits += 1
             assert worker(make(i), Point(1)) == 1 + 2 * i
