@@ -34,6 +34,8 @@ class Belongings(Exchange):
         """Take a frame from the parent."""
         if kind == LOAN:
             self.borrowing()  # what that imports, no interrupt can tear here
+            if call in self._tables:  # taken back and sent once more, before this worker met it
+                self.skip(call)
             self._tables[call] = payload
         else:
             self.hear(kind, payload)
