@@ -519,8 +519,9 @@ def test_cleanup_runs_when_a_limit_passes(pool: ProcessPoolExecutor, tmp_path: P
     assert "mark_start_and_cleanup" in _frames(error.__cause__)
 
 
-def test_limit_of_a_map_is_each_call_s(pool: ProcessPoolExecutor) -> None:
-    results = list(pool.map.timeout(0.3).results()(work.wait_for_file, ["/", "/nowhere", "/", "/nowhere"]))
+def test_limit_of_a_map_is_each_call_s(make_pool: MakePool) -> None:
+    pool = make_pool(2, initializer=importlib.import_module, initargs=(work.__name__,))  # not within a limit
+    results = list(pool.map.timeout(1.0).results()(work.wait_for_file, ["/", "/nowhere", "/", "/nowhere"]))
 
     assert [type(result.err) for result in results] == [type(None), CallTimeout, type(None), CallTimeout]
 
