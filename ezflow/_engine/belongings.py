@@ -28,29 +28,40 @@ class Belongings(Exchange):
     def __init__(self, desk: socket.socket, tell: Callable[[bytes], None]) -> None:
         super().__init__(desk)
         self._tell = tell
-        self._tables: dict[int, bytes] = {}
+        # By call, the oldest first: one that was taken back and sent once more before this worker met it has two.
+        self._tables: dict[int, list[bytes]] = {}
 
     def take(self, call: int, kind: int, payload: bytes) -> None:
         """Take a frame from the parent."""
         if kind == LOAN:
             self.borrowing()  # what that imports, no interrupt can tear here
-            self._tables[call] = payload
+            self._tables.setdefault(call, []).append(payload)
         else:
             self.hear(kind, payload)
 
     def open(self, call: int) -> list[memoryview] | None:
         """Give the large buffers of a call; None if it has none."""
-        table = self._tables.pop(call, None) if self._tables else None
+        table = self._table(call)
         return None if table is None else self.borrowing().accept(table).open()
 
     def skip(self, call: int) -> None:
         """Drop the buffers of a call that was taken back."""
-        table = self._tables.pop(call, None) if self._tables else None
+        table = self._table(call)
         if table is not None:
             try:
                 self.borrowing().accept(table)
             except OSError:
                 pass  # no descriptor was left to receive what nobody wants
+
+    def _table(self, call: int) -> bytes | None:
+        """Give what came with the first copy of a call that has not been met: each frame of it has its own."""
+        tables = self._tables.get(call)
+        if tables is None:
+            return None
+        table = tables.pop(0)
+        if not tables:
+            del self._tables[call]
+        return table
 
     def words(self, call: int, beside: Sequence[Part]) -> bytes:
         """Give what goes before a message: what is returned, and what is lent with it."""

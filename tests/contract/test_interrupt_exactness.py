@@ -206,18 +206,21 @@ def test_interrupt_hits_its_target_or_nobody(rounds: int, kind: str) -> None:
             start = perf_counter()
             assert not play(number, None)
             times.append(perf_counter() - start)
-        whole = sorted(times)[25]
+        whole, least = sorted(times)[25], min(times) / 2
         end = perf_counter() + SECONDS
         for number in range(101, 101 + 2 * rounds, 2):
             if rounds == ROUNDS[0] and perf_counter() > end and hit and missed:
                 break
             # Half of them at any moment, half around the end of the target, where things could go wrong.
             low = 0.0 if number % 4 == 1 else 0.7 * whole
+            # The end is where hits and misses are balanced; on a busy machine the median of above is far behind it.
             if play(number, rng.uniform(low, whole)):
                 hit += 1
+                whole *= 1.1
             else:
                 missed += 1
-    print(f"{kind}: {hit} hit, {missed} not, in {hit + missed} rounds of {whole * 1e6:.0f} us")
+                whole = max(whole / 1.1, least)
+    print(f"{kind}: {hit} hit, {missed} not, in {hit + missed} rounds, the last of {whole * 1e6:.0f} us")
     assert hit > 0
     assert missed > 0
 

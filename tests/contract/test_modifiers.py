@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import functools
 import gc
+import importlib
 import inspect
 import os
 import pickle
@@ -520,7 +521,8 @@ def test_cleanup_runs_when_a_limit_passes(pool: ProcessPoolExecutor, tmp_path: P
     assert "mark_start_and_cleanup" in _frames(error.__cause__)
 
 
-def test_limit_of_a_map_is_each_call_s(pool: ProcessPoolExecutor) -> None:
+def test_limit_of_a_map_is_each_call_s(make_pool: MakePool) -> None:
+    pool = make_pool(2, initializer=importlib.import_module, initargs=(work.__name__,))  # not within a limit
     results = list(pool.map.timeout(KEPT).results()(work.wait_for_file, ["/", "/nowhere", "/", "/nowhere"]))
 
     assert [type(result.err) for result in results] == [type(None), CallTimeout, type(None), CallTimeout]
@@ -619,7 +621,9 @@ def test_death_is_retried_only_if_it_is_named(pool: ProcessPoolExecutor, tmp_pat
     assert result.attempts == 2
 
 
-def test_each_run_has_its_own_limit(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
+def test_each_run_has_its_own_limit(make_pool: MakePool, tmp_path: Path) -> None:
+    # Every new worker imports the module of the function before its first call, not in it: that may take a second.
+    pool = make_pool(2, initializer=importlib.import_module, initargs=(called.__name__,))
     result = (
         pool.submit.timeout(1.0).retry(30).results()(called.slow_at_first, str(tmp_path / "a")).result(LIMIT)
     )

@@ -13,12 +13,15 @@ import struct
 import sys
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from ezflow._wire import diagnose
 from ezflow._wire.workspace import Workspace
 
 if TYPE_CHECKING:
     from ezflow._wire.codec import Codec
 
 SIZE = struct.Struct("=Q")
+
+diagnose.LIMIT = 60.0  # type: ignore[misc]  # a busy machine is no reason for a coarser path
 
 
 def read(file: BinaryIO) -> Any:

@@ -238,7 +238,7 @@ def test_graph_of_one_stage_is_a_task_s_equal() -> None:
 
 @pytest.mark.dealt
 def test_no_limit_of_size() -> None:
-    n = 10_000
+    n = 3000  # three times the limit of recursion
     chain = EZ(*[inc] * n)
     assert here(chain, 0) == n
     wide = EZ(Broadcast(**{f"b{i}": inc for i in range(n)}))
