@@ -147,11 +147,13 @@ class Collect(Operation):
         n_old = len(held)
         held.extend((self.n_in, span) for span in packet.spans)
         n_given = self.n_in - (0 if packet.is_end else getattr(self.collector, "n_held", 0))
+        given: list[Span] = []
         while held and held[0][0] <= n_given:
             span = held.popleft()[1]
             if n_old:
                 n_old -= 1
-                packet.spans += (span,)  # it was counted when it was kept
+                given.append(span)  # it was counted when it was kept
+        packet.inherit(given)
         if has_given:  # a window holds what it keeps, too
             packet.carry(span for _, span in islice(held, n_old))
         for _, span in islice(held, n_old, None):

@@ -64,10 +64,11 @@ class Groups:
 class _Parent:
     """A packet whose items are away."""
 
-    __slots__ = ("at", "groups", "i", "memo", "n_left", "origins", "outs", "packet")
+    __slots__ = ("at", "groups", "i", "memo", "n_left", "origins", "outs", "packet", "spans")
 
     def __init__(self, packet: Packet, memo: Any, n_left: int) -> None:
         self.packet = packet
+        self.spans = packet.spans  # of what goes into the branches; others may come back with it
         self.memo = memo
         self.n_left = n_left  # parts, or items, that are not back
         self.outs: list[Any] = []  # that have not left before it
@@ -156,7 +157,7 @@ class EarlyJoin:
         """Let what is in a part leave with the last packet that it is of; give the packets of which all is back."""
         assert part.home is not None
         last = part.home[-1][0]
-        last.packet.spans += part.spans
+        last.packet.inherit(part.spans)
         last.outs += part.items
         last.origins += part.origins or ()
         for parent, n in part.home:
@@ -246,7 +247,7 @@ class EarlyJoin:
             if parent is None:
                 self._machine.release(packet.spans)
             else:  # what was in it leaves with that one, or before
-                parent.packet.spans += packet.spans
+                parent.packet.inherit(packet.spans)
         elif packet.is_loose:
             if parent is not None and parent.outs:
                 self._machine.n_packets += 1

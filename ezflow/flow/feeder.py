@@ -25,6 +25,9 @@ class Feeder:
         self._is_done = False
         self.nanos = 0  # that the source took
         self._thread = Thread(target=self._work, name="ezflow-source", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
         self._thread.start()
 
     def take(self, n: int) -> list[Any] | None:

@@ -91,7 +91,7 @@ class Fork(Operation):
             return
         parent, memo, parts = self.waiting[packet.number]
         parts[branch] = packet
-        parent.spans += packet.spans
+        parent.inherit(packet.spans)
         if any(part is None for part in parts):
             return
         del self.waiting[packet.number]

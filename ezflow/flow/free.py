@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 class _Parent:
     """A packet whose items are away."""
 
-    __slots__ = ("groups", "has_failures", "n_left", "origins", "packet", "rest")
+    __slots__ = ("groups", "has_failures", "n_left", "origins", "packet", "rest", "spans")
 
     def __init__(self, packet: Packet, n_branches: int) -> None:
         self.packet = packet
+        self.spans = packet.spans  # of what goes into the branches; others may come back with it
         self.groups: list[list[Any] | None] = [None] * len(packet.items)
         self.n_left = len(packet.items) + (n_branches if packet.is_end else 0)
         self.rest: list[list[Any]] = [[] for _ in range(n_branches)]
@@ -182,7 +183,7 @@ class Frees(Fork):
             for parent, i in places:
                 parent.memo[i] = branch
         for parent in dict.fromkeys(parent for parent, _ in places):
-            packet.carry(parent.packet.spans)
+            packet.carry(parent.spans)
         self.machine.moving.append((self.branches[branch], packet))
 
     def back(self, branch: int, packet: Packet) -> None:

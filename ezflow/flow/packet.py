@@ -78,10 +78,23 @@ class Packet:
 
     def carry(self, spans: Iterable[Span]) -> None:
         """Let something of further stretches be in it."""
-        spans = tuple(spans)
-        self.spans += spans
-        for span in spans:
+        known = set(self.spans)
+        found = [span for span in dict.fromkeys(spans) if span not in known]
+        for span in found:
             span.n_left += 1
+        self.spans += tuple(found)
+
+    def inherit(self, spans: Iterable[Span]) -> None:
+        """Carry what was counted already, for a packet that is no more; what it carries itself is counted once."""
+        known = set(self.spans)
+        found: list[Span] = []
+        for span in spans:
+            if span in known:
+                span.n_left -= 1  # which is not the last one
+            else:
+                known.add(span)
+                found.append(span)
+        self.spans += tuple(found)
 
     def stamp(self) -> None:
         """Let the failures in it say what they came of."""

@@ -188,7 +188,8 @@ class Run:
                 collect.max_wait is not None for machine in self.machines for collect in machine.collects
             )
             if is_live and not hasattr(source, "__anext__"):  # asyncio waits for those itself
-                self._source = Feeder(self._source, self.listener)
+                self._source = feeder = Feeder(self._source, self.listener)
+                feeder.start()  # not before it is known: it may be interrupted, and is stopped then
             self._call("on_start")
         except BaseException as error:
             self._fail(error)

@@ -47,6 +47,7 @@ class AsyncHand:
             return
         if self._thread is None:
             self._thread = _LoopThread()
+            self._thread.start()  # not before it is known: it may be interrupted, and is stopped then
         self._thread.loop.call_soon_threadsafe(self._begin, job, slot, machine.settings.names)
 
     def _begin(self, job: Job, slot: Slot, names: tuple[str, ...]) -> None:
@@ -83,6 +84,9 @@ class _LoopThread:
         self.loop = new_event_loop()
         self._is_stopped = False
         self._thread = Thread(target=self._work, name="ezflow-async", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
         self._thread.start()
 
     def _work(self) -> None:
@@ -108,7 +112,8 @@ class _LoopThread:
         """Cancel everything in it, and wait for a while."""
         self._is_stopped = True
         call_in_loop(self.loop, self.loop.stop)
-        self._thread.join(LEAVE)
+        if self._thread.is_alive():  # else its start was interrupted, and it ends by itself
+            self._thread.join(LEAVE)
 
 
 async def _answer(job: Job, names: tuple[str, ...]) -> Any:

@@ -190,6 +190,25 @@ def test_coroutine_that_would_end_its_loop_fails_its_item(
     assert [out.item for out in flow.results().stream(range(9)) if not out] == [3]
 
 
+@pytest.mark.parametrize("name", ["ezflow-async", "ezflow-source"])
+def test_interrupt_while_a_thread_of_the_run_starts_leaves_none(
+    pool: ProcessPoolExecutor, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    real = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        real(thread)
+        if thread.name == name:
+            raise KeyboardInterrupt
+
+    async def same(x: int) -> int:
+        return x
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(KeyboardInterrupt):
+        Flow(Iter([1, 2], live=True), task(same).on("async")).on(pool).run()
+
+
 def test_coroutine_that_is_done_waits_for_no_other() -> None:
     gate = threading.Event()
 

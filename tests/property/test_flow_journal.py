@@ -115,6 +115,20 @@ def test_what_is_done_has_left_a_flow_without_order(pool: ProcessPoolExecutor, s
         check(Flow(*shape).on(pool).unordered().max_pending(max_pending))
 
 
+@pytest.mark.parametrize(
+    "stage",
+    [
+        (Batch(2), [Batch(3), Unbatch()], same),
+        (same, [Batch(3, max_wait=9), Unbatch()]),
+        Parallel(same, [Batch(3), Unbatch()], balance="free"),
+    ],
+)
+def test_stretches_do_not_multiply_from_fork_to_fork(stage: Any) -> None:
+    flow = Flow(*[stage] * 12).on("inline")
+    check(flow.max_pending(9))  # a stretch that came back from each branch anew would come 4 ** 12 times
+    check(flow.unordered())
+
+
 def emitting(x: int) -> Any:
     for _ in range(x % 3):
         current_call().emit("side", x)
