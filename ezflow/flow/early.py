@@ -268,7 +268,17 @@ class EarlyJoin:
         packet.counts = parent.groups.cut()
         packet.is_unfinished = True
         packet.is_loose = parent.packet.is_loose
+        packet.carry(
+            parent.packet.spans
+        )  # those stay with the parent, too, which may leave sooner when it is empty
+        self._carry_what_is_read(packet)
         self._pass(packet)
+
+    def _carry_what_is_read(self, packet: Packet) -> None:
+        """Let a packet carry the stretches of those that are read in part: some of their items may be in it."""
+        for lane in self._lanes:
+            if lane.start:
+                packet.carry(lane.packets[0].spans)
 
     # ---------------------------------------------------------------- behind the fork
 
@@ -277,6 +287,7 @@ class EarlyJoin:
         packet.items = parent.outs
         packet.origins = None if packet.origins is None else parent.origins
         packet.counts = parent.groups.end() if self._ordered else None
+        self._carry_what_is_read(packet)
         self._pass(packet)
 
     def _pass(self, packet: Packet) -> None:

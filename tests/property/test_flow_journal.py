@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
+from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import pytest
@@ -10,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ezflow import ProcessPoolExecutor, current_call
+from ezflow.flow import run
 from ezflow.flow.flow import Flow
 from ezflow.flow.journal import Span
 from ezflow.flow.kit import (
@@ -107,6 +111,18 @@ def check(flow: Flow, runs: list[Any] | None = None) -> None:
 @given(st.sampled_from(SHAPES), st.integers(1, 9))
 def test_what_is_done_has_left_the_flow(shape: list[Any], max_pending: int) -> None:
     check(Flow(*shape).on("inline").max_pending(max_pending))
+
+
+def test_what_is_done_has_left_the_flow_whenever_a_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something that leaves a branch early may leave without the end of the packet that it came with."""
+    shape = [(Batch(3, max_wait=0.001), [times, Batch(2)], same), Batch(2)]
+    for seed in range(400):
+        rng = random.Random(seed)
+        monkeypatch.setattr(
+            run, "monotonic", partial(next, accumulate(rng.choices((0, 0, 0.0004, 0.0011), k=9999)))
+        )
+
+        check(Flow(*shape).on("inline").max_pending(rng.randint(1, 12)))
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=range(len(SHAPES)))
