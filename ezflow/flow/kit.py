@@ -112,7 +112,8 @@ def Batch(n: int, max_wait: float | None = None) -> Piece:  # noqa: N802
     """
     n = whole_number("Batch", n, 1)
     max_wait = seconds_or_none("Batch(max_wait=...)", max_wait)
-    return _collecting(f"Batch({n})", Batches, n, max_wait=max_wait)
+    written = f"Batch({n})" if max_wait is None else f"Batch({n}, max_wait={max_wait:g})"
+    return _collecting(written, Batches, n, max_wait=max_wait)
 
 
 def Rebatch(n: int) -> Piece:  # noqa: N802
@@ -501,7 +502,7 @@ def Const(item: Any, limit: int | None = None) -> Piece:  # noqa: N802
     if limit is not None:
         limit = whole_number("Const(limit=...)", limit, 0)
     make = partial(repeat, item) if limit is None else partial(repeat, item, limit)
-    written = f"Const({item!r:.40})"
+    written = f"Const({item!r:.40})" if limit is None else f"Const({item!r:.40}, limit={limit})"
     return Piece(Source((), Origin(make, written)), written)
 
 

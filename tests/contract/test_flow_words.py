@@ -151,6 +151,8 @@ def test_flow_reads_as_it_was_written() -> None:
     )
     assert repr(pickle.loads(pickle.dumps(flow))) == repr(flow)
     assert repr(Flow(work.inc).on(ThreadPoolExecutor(1))) == "Flow(inc).on(ThreadPoolExecutor)"
+    limited = "Flow(Const(0, limit=3), Batch(2, max_wait=0.5))"
+    assert repr(Flow(ezflow.Const(0, limit=3), Batch(2, max_wait=0.5))) == limited
 
 
 def test_words_of_flows_are_public() -> None:
