@@ -614,10 +614,11 @@ def test_worker_gives_memory_back_also_when_a_call_it_has_was_taken_back(
         *(pool.submit(abs, i) for i in range(20)),
     ]
     gate.wait_arrived()
-    assert all(
-        future.cancel() for future in sent_ahead
-    )  # the worker has some, and waits for the word to begin
-    assert segments_of(pid)
+    assert all(future.cancel() for future in sent_ahead)
+    engine: Any = pool._engine
+    [worker] = engine._machine.workers.values()
+    wait_until(lambda: len(worker.flight) == 1, "the others to be taken back")
+    assert segments_of(pid)  # it has some of the calls, and will wait for the word to begin
 
     gate.open()
     running.result(LIMIT)
