@@ -268,9 +268,8 @@ class EarlyJoin:
         packet.counts = parent.groups.cut()
         packet.is_unfinished = True
         packet.is_loose = parent.packet.is_loose
-        packet.carry(
-            parent.packet.spans
-        )  # those stay with the parent, too, which may leave sooner when it is empty
+        # They stay with the parent, too, which may leave sooner when it is empty.
+        packet.carry(parent.packet.spans)
         self._carry_what_is_read(packet)
         self._pass(packet)
 

@@ -10,6 +10,7 @@ from ..graph.graph import Graph
 from ..graph.inside import Named
 from ..graph.nodes import Call, Chain, Node, OfFlows, Split, chain, is_bare_word, name_of, text, text_of, walk
 from ..graph.task import same
+from ..graph.wording import of_bare_word
 from ..options import NOTHING
 from .items import DROP, To, pass_on
 from .nodes import Collecting, Copies, Deal, Plain, Source, targets_of
@@ -117,10 +118,7 @@ def _parse(thing: Any, path: Path, within: set[int]) -> Generator[Any, Any, Node
     kind = next((one for one in (list, tuple, set, frozenset) if isinstance(thing, one)), None)
     if kind is None:
         if is_bare_word(thing):
-            name = text_of(thing)
-            raise wrong(
-                path, f"{name} is a word that makes a stage", f"Write it with parentheses: {name}(...)."
-            )
+            raise wrong(path, *of_bare_word(thing))
         if callable(thing):
             return Plain(fn=thing, name=text_of(thing))
         if isinstance(thing, str) and "." in thing:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import GraphError
 from ..graph.nodes import Node, OfFlows, words_of
-from ..modifiers import HowItRuns
+from ..modifiers import HowItRuns, items_under_way
 from ..options import Options, whole_number
 from .nodes import Limited, Living, Plain
 
@@ -87,7 +87,7 @@ class StageWords(HowItRuns, OfFlows):
         Without it, all that is yielded for the items of a call is sent at once.  It has a worker process of its own, which
         takes one item after another.  In a branch it yields as far as it is allowed to until it is its turn.
         """
-        made: Piece = self._having("stream", whole_number("stream", buffersize, 1))
+        made: Piece = self._having("stream", items_under_way(buffersize))
         return made
 
     def results(self) -> Piece:

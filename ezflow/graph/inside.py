@@ -5,7 +5,6 @@ A worker imports this module and nothing else of this package.
 
 from __future__ import annotations
 
-from .._call import label_of
 from .._engine.finish import UNFINISHED, abandon, collect, finish
 
 TYPE_CHECKING = False  # typing costs milliseconds to import
@@ -176,6 +175,8 @@ def run_packed(calls: bytes, /, *args: Any, **kwargs: Any) -> Any:
 
 def _told_as(calls: Any, *args: object) -> tuple[str, dict[str, object]]:
     """Say what a chain is called, and what of the user's it takes: for messages about one that was not sent."""
+    from .._call import label_of  # here, because workers never need it
+
     if isinstance(calls, bytes):
         from pickle import loads
 

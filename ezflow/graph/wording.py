@@ -62,8 +62,13 @@ def not_callable(path: Path, thing: object) -> GraphError:
 
 def bare_word(path: Path, word: Any) -> GraphError:
     """Say that a word that makes a stage was not called."""
+    return _error(path, *of_bare_word(word))
+
+
+def of_bare_word(word: Any) -> tuple[str, str]:
+    """Say what is wrong with it, and how to mend it; in flows the place is named otherwise."""
     name = word.__name__
-    return _error(path, f"{name} is a word that makes a stage", f"Write it with parentheses: {name}(...).")
+    return f"{name} is a word that makes a stage", f"Write it with parentheses: {name}(...)."
 
 
 def is_of_flows(path: Path, thing: object) -> GraphError:
